@@ -1,0 +1,30 @@
+"""Differentiable cosmology in TensorFlow: theory, fields and simulations.
+
+TensorFlow is loaded at the first use of a name, so that the import itself is quick.
+"""
+
+import importlib
+from typing import Any
+
+from flowpm_ext.version import __version__
+
+_HOMES = {
+    "Cosmology": "flowpm_ext.cosmology.parameters",
+    "Planck15": "flowpm_ext.cosmology.parameters",
+    "Planck18": "flowpm_ext.cosmology.parameters",
+}
+_SUBPACKAGES = ("core", "cosmology", "fields", "numerics")
+
+__all__ = ["Cosmology", "Planck15", "Planck18", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"flowpm_ext.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'flowpm_ext' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBPACKAGES])

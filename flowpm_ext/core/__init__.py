@@ -1,0 +1,1 @@
+"""What every layer stands on: types, checks at the public door, seeds, units."""

@@ -1,0 +1,106 @@
+"""Checks at the public door, with one wording for every refusal.
+
+Each raises with "`name` must <rule>. Received: <value>." and, where one is known, the fix.
+Values inside a traced graph are not known when it is built, so there they pass unchecked.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core.types import known
+
+
+def require(
+    condition: bool,
+    name: str,
+    rule: str,
+    received: Any,
+    fix: str = "",
+    error: type[Exception] = ValueError,
+) -> None:
+    """Raise `error` in the project's wording unless `condition` holds."""
+    if not condition:
+        message = f"`{name}` must {rule}. Received: {shown(received)}."
+        raise error(f"{message} {fix}".rstrip())
+
+
+def shown(value: Any) -> str:
+    """A short text for a received value: numbers as they are, large arrays by shape."""
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, tf.Tensor | tf.Variable | np.ndarray):
+        array = known(value)
+        if array is None or array.size > 8:
+            return f"shape {tuple(value.shape)}"
+        return np.array2string(np.asarray(array), separator=", ")
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def finite(value: Any, name: str, fix: str = "") -> None:
+    """Refuse NaN and infinity."""
+    array = known(value)
+    if array is None:
+        return
+    bad = np.count_nonzero(~np.isfinite(array))
+    received = array if array.size <= 8 else f"{bad} of {array.size} values NaN or infinite"
+    require(bad == 0, name, "be finite", received, fix)
+
+
+def positive(value: Any, name: str, fix: str = "") -> None:
+    """Refuse values that are not finite and above zero."""
+    _bounded(value, name, "be positive", lambda x: x > 0, fix)
+
+
+def non_negative(value: Any, name: str, fix: str = "") -> None:
+    """Refuse values that are not finite and at least zero."""
+    _bounded(value, name, "be non-negative", lambda x: x >= 0, fix)
+
+
+def in_range(value: Any, name: str, low: float, high: float, fix: str = "") -> None:
+    """Refuse values outside the closed interval [low, high]."""
+    _bounded(value, name, f"lie in [{low:g}, {high:g}]", lambda x: (x >= low) & (x <= high), fix)
+
+
+def increasing(value: Any, name: str, fix: str = "") -> None:
+    """Refuse a sequence that is not finite and strictly increasing."""
+    array = known(value)
+    if array is not None:
+        finite(array, name)
+        require(bool(np.all(np.diff(array) > 0)), name, "increase", array, fix)
+
+
+def one_of(value: Any, name: str, choices: Sequence[str]) -> None:
+    """Refuse an option that is not among the choices."""
+    listed = ", ".join(repr(choice) for choice in choices)
+    require(value in tuple(choices), name, f"be one of {listed}", value)
+
+
+def rank(value: Any, name: str, ndim: int | Sequence[int]) -> None:
+    """Refuse a tensor whose number of axes is known and not among `ndim`."""
+    allowed = (ndim,) if isinstance(ndim, int) else tuple(ndim)
+    axes = tf.TensorShape(np.shape(value) if not hasattr(value, "shape") else value.shape).rank
+    listed = " or ".join(str(n) for n in allowed)
+    require(axes is None or axes in allowed, name, f"have {listed} axes", value)
+
+
+def static_grid(value: tf.Tensor, name: str, ndim: int) -> tuple[int, ...]:
+    """Sides of the last `ndim` axes, which must be known when the graph is built."""
+    shape = value.shape
+    sides = shape[-ndim:].as_list() if shape.rank is not None and shape.rank >= ndim else [None]
+    require(
+        None not in sides, name, f"end in {ndim} axes of known size", f"shape {shape}",
+        "Set the shape with `tf.ensure_shape`.",
+    )  # fmt: skip
+    return tuple(sides)
+
+
+def _bounded(value: Any, name: str, rule: str, test: Any, fix: str) -> None:
+    array = known(value)
+    if array is not None:
+        ok = np.isfinite(array) & test(array)
+        bad = array[~ok] if np.ndim(array) else array
+        require(bool(np.all(ok)), name, rule, np.ravel(bad)[:4] if np.ndim(bad) else bad, fix)

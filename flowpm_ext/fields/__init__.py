@@ -1,0 +1,1 @@
+"""Random fields on periodic grids."""

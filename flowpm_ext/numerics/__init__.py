@@ -1,0 +1,1 @@
+"""Numerical methods without physics: transforms, quadrature, interpolation, linear ODEs."""

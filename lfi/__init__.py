@@ -1,0 +1,1 @@
+"""Likelihood-free inference: learned summaries, neural densities, calibrated posteriors."""

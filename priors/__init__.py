@@ -1,0 +1,1 @@
+"""Priors for inverse problems, from theory and from data, with explicit likelihoods."""

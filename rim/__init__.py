@@ -1,0 +1,1 @@
+"""Recurrent inference machines and annealed optimisation for large inverse problems."""
