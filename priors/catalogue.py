@@ -1,0 +1,254 @@
+"""What a survey hands over: a shear catalogue, its n(z), and a list of clusters."""
+
+import dataclasses
+import os
+import pathlib
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from flowpm_ext.core import checks
+
+# Names of the columns of a shear catalogue; `weight` may be absent.
+SHEAR_COLUMNS = {"ra": "ra", "dec": "dec", "e1": "e1", "e2": "e2", "weight": "weight"}
+# Where the columns of an X-ray group catalogue stand when its text has no usable header.
+GROUP_COLUMNS = {"id": 0, "ra": 1, "dec": 2, "z": 6}
+
+Source = str | os.PathLike | Table
+
+
+@dataclasses.dataclass(frozen=True)
+class ShearCatalogue:
+    """Galaxies with a position and an estimate of the shear.
+
+    Attributes:
+        ra: Right ascension (degrees), shape [num_galaxies].
+        dec: Declination (degrees), shape [num_galaxies].
+        ellipticity: e1 + i e2, an estimate of the shear, complex [num_galaxies], for a sky seen
+            with North up and East left: e1 > 0 is stretched from East to West, e2 > 0 from
+            North-West to South-East.
+        weight: Non-negative weights, shape [num_galaxies].
+
+    Raises:
+        ValueError: If there is no galaxy, a value is not finite, a position is not on the
+            sphere, or the weights are negative or all zero.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    ellipticity: np.ndarray
+    weight: np.ndarray
+
+    def __post_init__(self) -> None:
+        checks.require(self.ra.size > 0, "catalogue", "hold at least one galaxy", "an empty table")
+        _check_positions(self.ra, self.dec, "catalogue")
+        fix = "Remove these galaxies from the catalogue."
+        for name, values in (("e1", self.ellipticity.real), ("e2", self.ellipticity.imag)):
+            checks.finite(values, name, fix)
+        checks.finite(self.weight, "weight", fix)
+        checks.non_negative(self.weight, "weight", fix)
+        checks.require(np.any(self.weight > 0), "weight", "be positive somewhere", "only zeros")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """Positions to stack a mass map on.
+
+    Attributes:
+        name: Identifiers, strings [num_clusters].
+        ra: Right ascension (degrees), shape [num_clusters].
+        dec: Declination (degrees), shape [num_clusters].
+        z: Redshifts, shape [num_clusters]; NaN where unknown.
+
+    Raises:
+        ValueError: If there is no cluster, or a position is not on the sphere.
+    """
+
+    name: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    z: np.ndarray
+
+    def __post_init__(self) -> None:
+        checks.require(self.ra.size > 0, "clusters", "hold at least one position", "an empty table")
+        _check_positions(self.ra, self.dec, "clusters")
+
+    def __getitem__(self, which: np.ndarray) -> "Clusters":
+        """The clusters at these indices, or where this mask is true."""
+        return Clusters(self.name[which], self.ra[which], self.dec[which], self.z[which])
+
+
+def read_shear_catalogue(
+    catalogue: Source, columns: Mapping[str, str] | None = None, flip_e2: bool = False
+) -> ShearCatalogue:
+    """Shear catalogue from a file or a table.
+
+    Args:
+        catalogue: Path of a FITS, HDF5 or ECSV file, or an astropy table. Columns with a unit
+            of angle are converted, others are in degrees.
+        columns: Names in the table for any of "ra", "dec", "e1", "e2", "weight", where they
+            differ from these words. A missing "weight" means unit weights.
+        flip_e2: Turn the sign of e2, for a catalogue measured with East to the right.
+
+    Returns:
+        The galaxies, as a `ShearCatalogue`.
+
+    Raises:
+        ValueError: If the file cannot be read, a column is missing, or a value is bad.
+    """
+    table = read_table(catalogue, "catalogue")
+    chosen = dict(columns or {})
+    unknown = sorted(set(chosen) - set(SHEAR_COLUMNS))
+    checks.require(not unknown, "columns", f"rename any of {', '.join(SHEAR_COLUMNS)}", unknown)
+    names = SHEAR_COLUMNS | chosen
+    if "weight" not in chosen and "weight" not in table.colnames:
+        del names["weight"]
+    _check_columns(table, names.values(), "catalogue", "Name them with `columns`.")
+    ellipticity = _numbers(table[names["e1"]]) + (-1j if flip_e2 else 1j) * _numbers(
+        table[names["e2"]]
+    )
+    weight = _numbers(table[names["weight"]]) if "weight" in names else np.ones(len(table))
+    ra, dec = _degrees(table[names["ra"]]), _degrees(table[names["dec"]])
+    return ShearCatalogue(ra, dec, ellipticity, weight)
+
+
+def read_nz(nz: Source | tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Redshift distribution as a histogram.
+
+    Args:
+        nz: Path of a text file or table whose first two columns are the lower edge of a bin of
+            redshift and the galaxies in it; or such a table; or a pair of arrays. The last
+            bin is as wide as the one before it.
+
+    Returns:
+        Edges of the bins, shape [num_bins + 1], and galaxies per bin, shape [num_bins].
+
+    Raises:
+        ValueError: If the file cannot be read, the redshifts do not increase from z >= 0, or
+            the counts are negative, not finite or all zero.
+    """
+    if isinstance(nz, tuple):
+        z, counts = (np.asarray(column, np.float64) for column in nz)
+    else:
+        table = read_table(nz, "nz")
+        received = f"{len(table.colnames)} columns"
+        checks.require(len(table.colnames) >= 2, "nz", "have two columns, z and n", received)
+        z, counts = (_numbers(table.columns[i]) for i in range(2))
+    same = z.ndim == 1 and z.shape == counts.shape and z.size >= 2
+    checks.require(same, "nz", "list at least two redshifts", f"shapes {z.shape}, {counts.shape}")
+    checks.finite(z, "nz (z)")
+    checks.non_negative(z[0], "nz (z)")
+    received = z[max(0, int(np.argmax(np.diff(z) <= 0)) - 1) :][:4]
+    checks.require(np.all(np.diff(z) > 0), "nz (z)", "increase", received, "Sort the rows by z.")
+    checks.non_negative(counts, "nz (n)")
+    checks.require(np.any(counts > 0), "nz (n)", "be positive somewhere", "only zeros")
+    filled = np.flatnonzero(counts)
+    edges = np.append(z, 2 * z[-1] - z[-2])
+    first, last = filled[0], filled[-1] + 1
+    return edges[first : last + 1], counts[first:last]
+
+
+def read_clusters(clusters: Source) -> Clusters:
+    """Clusters from a file or a table.
+
+    Args:
+        clusters: A table with columns "ra", "dec" and, where known, "id" and "z" (in any case),
+            or its path; or a whitespace-separated text without column names whose columns
+            1, 2, 3 and 7 are id, ra, dec and z, as X-ray group catalogues are published.
+
+    Returns:
+        The positions, as `Clusters`.
+
+    Raises:
+        ValueError: If the file cannot be read, a column is missing, or a value is bad.
+    """
+    table = read_table(clusters, "clusters")
+    names = {name.lower(): name for name in table.colnames}
+    if all(name.startswith("col") for name in names) and len(names) > max(GROUP_COLUMNS.values()):
+        names = {name: table.colnames[i] for name, i in GROUP_COLUMNS.items()}
+    _check_columns(table, (names.get(key, key) for key in ("ra", "dec")), "clusters")
+    ra, dec = _degrees(table[names["ra"]]), _degrees(table[names["dec"]])
+    number = np.arange(1, len(table) + 1)
+    name = np.asarray(table[names["id"]] if "id" in names else number).astype(str)
+    z = _numbers(table[names["z"]]) if "z" in names else np.full(len(table), np.nan)
+    return Clusters(name, ra, dec, z)
+
+
+def read_table(source: Source, name: str) -> Table:
+    """The table at a path, or the table itself.
+
+    Args:
+        source: An astropy table, or the path of a file that `astropy.table` reads; a file of
+            unknown kind is read as text.
+        name: Name of the argument, for the message.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: If there is no such file, or it is not a whole table.
+    """
+    if isinstance(source, Table):
+        return source
+    path = pathlib.Path(source)
+    checks.require(path.is_file(), name, "be a file that exists", str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            return _read_any(path)
+    except Exception as error:  # Each format's reader fails in its own way, all mean the same.
+        reason = str(error).split("\n")[0] or type(error).__name__
+        rule = "be a whole table that astropy can read (FITS, HDF5, ECSV or text)"
+        checks.require(False, name, rule, str(path), f"The reader says: {reason}.")
+        raise
+
+
+def _read_any(path: pathlib.Path) -> Table:
+    """By its extension or its first bytes, else as text."""
+    known = {".fits", ".fit", ".gz", ".hdf5", ".h5", ".ecsv", ".votable", ".xml", ".csv"}
+    if path.suffix.lower() in known:
+        return Table.read(path)
+    with path.open() as lines:
+        first = next((line for line in lines if line.strip() and line.strip()[0] != "#"), "")
+    if _is_numeric(first):
+        # Numbers from the first row on: nothing to guess, and tabs may mix with blanks.
+        return Table.read(path, format="ascii.no_header", guess=False, delimiter=r"\s")
+    return Table.read(path, format="ascii")
+
+
+def _is_numeric(line: str) -> bool:
+    """Whether every word of a line is a number."""
+    try:
+        return bool([float(word) for word in line.split()])
+    except ValueError:
+        return False
+
+
+def _check_columns(table: Table, names: object, source: str, fix: str = "") -> None:
+    """Refuse a table without these columns, telling which ones it has."""
+    missing = [name for name in names if name not in table.colnames]
+    listed = ", ".join(missing)
+    checks.require(not missing, source, f"have columns {listed}", table.colnames, fix)
+
+
+def _check_positions(ra: np.ndarray, dec: np.ndarray, source: str) -> None:
+    """Refuse positions that are not on the sphere."""
+    checks.finite(ra, f"{source} (ra)")
+    checks.in_range(ra, f"{source} (ra)", -360.0, 360.0, "Give degrees.")
+    checks.in_range(dec, f"{source} (dec)", -90.0, 90.0, "Give degrees.")
+
+
+def _numbers(column: object) -> np.ndarray:
+    """A column as float64, NaN where it is masked."""
+    return np.asarray(np.ma.filled(np.ma.asarray(column, np.float64), np.nan))
+
+
+def _degrees(column: object) -> np.ndarray:
+    """A column of angles as float64 degrees."""
+    unit = getattr(column, "unit", None)
+    scale = 1.0 if unit is None else unit.to(u.deg)
+    return _numbers(column) * scale
