@@ -1,1 +1,33 @@
-"""Priors for inverse problems, from theory and from data, with explicit likelihoods."""
+"""Priors for inverse problems, from theory and from data, with explicit likelihoods.
+
+Names are imported when they are first used, so that the command line answers at once.
+"""
+
+import importlib
+from typing import Any
+
+# Public name and the module it comes from; a module that is itself public stands for itself.
+_PUBLIC = {
+    "GaussianLikelihood": "priors.likelihood",
+    "WienerResult": "priors.wiener",
+    "operators": "priors.operators",
+    "power_map": "flowpm_ext.fields",
+    "wiener_adjoint": "priors.wiener",
+    "wiener_filter": "priors.wiener",
+    "wiener_samples": "priors.wiener",
+    "wiener_solve": "priors.wiener",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    source = _PUBLIC[name]
+    module = importlib.import_module(source)
+    return module if source == f"{__name__}.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
