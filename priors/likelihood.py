@@ -151,7 +151,7 @@ def _check_observed(data: tf.Tensor, noise_std: tf.Tensor, mask: tf.Tensor) -> N
     if observed is None:
         return
     fix = "No pixel is observed: see `mask` and where `noise_std` is finite."
-    checks.require(bool(np.any(observed)), "mask", "hold at least one pixel", "none", fix)
+    checks.require(bool(np.any(observed)), "mask", "hold at least one pixel", mask, fix)
     for name, value in (("data", data), ("noise_std", noise_std)):
         values = known(value)
         if values is None:

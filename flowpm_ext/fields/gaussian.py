@@ -107,7 +107,7 @@ def checked_power(power: TensorLike, shape: tuple[int, int] | None = None) -> tf
     checks.rank(power, "power", 2)
     sides = checks.static_grid(power, "power", ndim=2)
     fits = shape is None or sides == tuple(shape)
-    checks.require(fits, "power", f"have shape {shape}", f"shape {sides}")
+    checks.require(fits, "power", f"have shape {shape}", sides)
     checks.non_negative(power, "power")
     values = known(power)
     if values is not None:
@@ -129,7 +129,7 @@ def _power_law_table(ell: ArrayLike, cl: TensorLike) -> Callable[[np.ndarray], t
     checks.positive(ell, "ell")
     checks.increasing(ell, "ell")
     cl = tf.convert_to_tensor(cl, name="cl")
-    checks.require(cl.shape == ell.shape, "cl", f"have shape {ell.shape}", f"shape {cl.shape}")
+    checks.require(cl.shape == ell.shape, "cl", f"have shape {ell.shape}", cl.shape)
     checks.positive(cl, "cl", "Zero has no power law; a function of ell may give it.")
 
     def interpolated(x: np.ndarray) -> tf.Tensor:

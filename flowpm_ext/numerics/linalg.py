@@ -17,22 +17,25 @@ class LinearSolution(NamedTuple):
 def conjugate_gradients(
     apply: Callable[[tf.Tensor], tf.Tensor],
     right: tf.Tensor,
-    num_axes: int,
+    dot: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     tolerance: float | tf.Tensor,
     max_iterations: int,
+    precondition: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> LinearSolution:
     """Solution of apply(x) = right for a symmetric positive definite linear function.
 
     Leading axes are systems of their own, solved side by side until the slowest has converged.
-    Starts from zero. Differentiable (through the steps) with respect to `right` and
-    to what `apply` closes over.
+    Starts from zero. Differentiable, through the steps, with respect to `right` and to
+    what `apply` closes over.
 
     Args:
         apply: Linear function from tensors of the shape of `right` to the same shape.
-        right: Right-hand side, real, shape [..., *sides].
-        num_axes: Number of trailing axes, `sides`, that make one vector.
+        right: Right-hand side, real or complex, shape [..., *sides].
+        dot: Real inner product in which `apply` is symmetric, over the axes of one system,
+            which it keeps with length one.
         tolerance: Residual to stop at, relative to the length of `right`.
         max_iterations: Steps after which to stop in any case.
+        precondition: Approximate inverse of `apply`, symmetric and positive definite too.
 
     Returns:
         `LinearSolution`; a system with a zero right-hand side has a zero residual.
@@ -40,32 +43,31 @@ def conjugate_gradients(
     References:
         Hestenes & Stiefel 1952, J. Res. Natl. Bur. Stand. 49, 409.
     """
-    axes = tuple(range(-num_axes, 0))
+    target = tf.cast(tolerance, right.dtype.real_dtype) ** 2 * dot(right, right)
 
-    def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(a * b, axis=axes, keepdims=True)
-
-    target = tf.cast(tolerance, right.dtype) ** 2 * dot(right, right)
-
-    def unfinished(i, x, residual, direction, length):
-        del i, x, residual, direction
-        return tf.reduce_any(length > target)
-
-    def step(i, x, residual, direction, length):
-        image = apply(direction)
+    def ratio(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         # A system that has reached zero stays there: nothing is divided by nothing.
-        size = tf.math.divide_no_nan(length, dot(direction, image))
-        x += size * direction
-        residual -= size * image
-        new_length = dot(residual, residual)
-        direction = residual + tf.math.divide_no_nan(new_length, length) * direction
-        return i + 1, x, residual, direction, new_length
+        return tf.cast(tf.math.divide_no_nan(a, b), right.dtype)
 
-    start = (tf.constant(0), tf.zeros_like(right), right, right, dot(right, right))
+    def is_unfinished(step, x, residual, direction, product):
+        del step, x, direction, product
+        return tf.reduce_any(dot(residual, residual) > target)
+
+    def advance(step, x, residual, direction, product):
+        image = apply(direction)
+        size = ratio(product, dot(direction, image))
+        residual -= size * image
+        x += size * direction
+        better = precondition(residual)
+        new_product = dot(residual, better)
+        return step + 1, x, residual, better + ratio(new_product, product) * direction, new_product
+
+    first = precondition(right)
+    start = (tf.constant(0), tf.zeros_like(right), right, first, dot(right, first))
     iterations, x, *_ = tf.while_loop(
-        unfinished, step, start, maximum_iterations=max_iterations, parallel_iterations=1
+        is_unfinished, advance, start, maximum_iterations=max_iterations
     )
     # The residual carried along drifts from the true one by rounding; the true one is told.
-    difference = right - apply(x)
-    ratio = tf.math.divide_no_nan(dot(difference, difference), dot(right, right))
-    return LinearSolution(x, iterations, tf.sqrt(tf.squeeze(ratio, axis=axes)))
+    left = right - apply(x)
+    residual = tf.sqrt(tf.math.divide_no_nan(dot(left, left), dot(right, right)))
+    return LinearSolution(x, iterations, residual)

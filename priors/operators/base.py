@@ -167,7 +167,7 @@ def checked(x: TensorLike, name: str, sides: tuple[int, ...], is_complex: bool |
     x = tf.convert_to_tensor(x, name=name)
     rank = x.shape.rank
     fits = rank is None or (rank >= len(sides) and x.shape[-len(sides) :].is_compatible_with(sides))
-    checks.require(fits, name, f"end in axes {tuple(sides)}", f"shape {x.shape}")
+    checks.require(fits, name, f"end in axes {tuple(sides)}", x.shape)
     if is_complex is not None:
         rule = "be complex" if is_complex else "be real"
         checks.require(x.dtype.is_complex == is_complex, name, rule, x.dtype.name, error=TypeError)
@@ -191,5 +191,5 @@ def mask_tensor(mask: TensorLike) -> tf.Tensor:
     checks.rank(mask, "mask", 2)
     checks.in_range(mask, "mask", 0.0, 1.0)
     values = known(mask)
-    checks.require(values is None or np.any(values), "mask", "hold a non-zero pixel", "only zeros")
+    checks.require(values is None or np.any(values), "mask", "hold a non-zero pixel", mask)
     return mask

@@ -35,16 +35,11 @@ class Convolution(base.AbstractLinearOperator):
         shape = base.map_shape(self.shape)
         psf = tf.convert_to_tensor(self.psf, name="psf")
         checks.rank(psf, "psf", 2)
-        checks.require(
-            psf.dtype.is_floating,
-            "psf",
-            "hold real numbers with a decimal point",
-            psf.dtype.name,
-            error=TypeError,
-        )
+        kind = psf.dtype
+        checks.require(kind.is_floating, "psf", "be real floats", kind.name, error=TypeError)
         checks.finite(psf, "psf")
         fits = all(p <= n for p, n in zip(psf.shape, shape, strict=True))
-        checks.require(fits, "psf", f"fit into a map of {shape} pixels", f"shape {psf.shape}")
+        checks.require(fits, "psf", f"fit into a map of {shape} pixels", psf.shape)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "psf", psf)
 
