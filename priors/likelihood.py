@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import Structure, TensorLike, known
+from flowpm_ext.core.types import Structure, TensorLike, cast, known
 from priors.operators.base import AbstractLinearOperator, checked
 
 
@@ -46,7 +46,11 @@ class GaussianLikelihood(Structure):
         is_operator = isinstance(op, AbstractLinearOperator)
         checks.require(is_operator, "op", "be a linear operator", type(op), error=TypeError)
         data = checked(self.data, "data", op.data_shape, op.gives_complex)
-        noise_std = _broadcastable(self.noise_std, "noise_std", data, data.dtype.real_dtype)
+        kind = data.dtype.real_dtype
+        checks.require(
+            kind.is_floating, "data", "be real or complex floats", kind.name, error=TypeError
+        )
+        noise_std = _broadcastable(self.noise_std, "noise_std", data, kind)
         mask = ~tf.math.is_inf(noise_std)
         if self.mask is not None:
             values = known(self.mask)
@@ -136,7 +140,7 @@ class GaussianLikelihood(Structure):
 
 def _broadcastable(value: TensorLike, name: str, data: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """The value as a tensor of this dtype that broadcasts to the data without widening them."""
-    value = tf.cast(tf.convert_to_tensor(value, name=name), dtype)
+    value = cast(value, dtype)
     try:
         fits = tf.broadcast_static_shape(value.shape, data.shape).is_compatible_with(data.shape)
     except ValueError:

@@ -24,19 +24,26 @@ class Structure:
     """
 
     def __tf_flatten__(self) -> tuple[tuple, tuple]:
-        """Static fields, and the leaves."""
-        metadata = tuple(getattr(self, f.name) for f in _fields(self) if _is_static(f))
-        components = tuple(getattr(self, f.name) for f in _fields(self) if not _is_static(f))
-        return metadata, components
+        """What decides the trace (static fields, and which leaves there are), and the leaves."""
+        static_values, names, leaves = [], [], []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata.get("static"):
+                static_values.append((field.name, value))
+            elif value is not None:  # None is not a leaf: tapes refuse it
+                names.append(field.name)
+                leaves.append(value)
+        return (tuple(static_values), tuple(names)), tuple(leaves)
 
     @classmethod
     def __tf_unflatten__(cls, metadata: tuple, components: tuple) -> Self:
         """The structure again, without its checks: leaves may be symbolic or None here."""
+        static_values, names = metadata
         made = object.__new__(cls)
-        statics, leaves = iter(metadata), iter(components)
         for field in dataclasses.fields(cls):
-            value = next(statics) if _is_static(field) else next(leaves)
-            object.__setattr__(made, field.name, value)
+            object.__setattr__(made, field.name, None)
+        for name, value in (*static_values, *zip(names, components, strict=True)):
+            object.__setattr__(made, name, value)
         return made
 
     def replace(self, **changes: Any) -> Self:
@@ -53,9 +60,10 @@ def known(value: Any) -> np.ndarray | None:
     return np.asarray(value)
 
 
-def _fields(structure: Structure) -> tuple[dataclasses.Field, ...]:
-    return dataclasses.fields(structure)
+def cast(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
+    """The value as a tensor of this dtype, differentiable where it is one already.
 
-
-def _is_static(field: dataclasses.Field) -> bool:
-    return bool(field.metadata.get("static"))
+    `tf.cast(0.7, tf.float64)` goes through float32 and keeps seven digits; this keeps all.
+    """
+    is_tensor = isinstance(value, tf.Tensor | tf.Variable)
+    return tf.cast(value if is_tensor else np.asarray(value), dtype)

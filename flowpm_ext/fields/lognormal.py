@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, known
+from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.fields import gaussian
 
 
@@ -44,7 +44,7 @@ def underlying_power(power: TensorLike, shift: float | tf.Tensor) -> UnderlyingP
     """
     power = gaussian.checked_power(power)
     checks.positive(shift, "shift")
-    shift = tf.cast(shift, power.dtype)
+    shift = cast(shift, power.dtype)
     contrast = tf.math.real(tf.signal.ifft2d(_complex(power))) / shift**2
     values = known(contrast)
     checks.require(
@@ -86,7 +86,7 @@ def lognormal_map(
     underlying = underlying_power(power, shift).power
     g = gaussian.gaussian_map(underlying, seed, batch_size)
     variance = tf.reduce_mean(underlying)  # that of one pixel, by Parseval's theorem
-    return tf.cast(shift, g.dtype) * tf.math.expm1(g - variance / 2)
+    return cast(shift, g.dtype) * tf.math.expm1(g - variance / 2)
 
 
 def _complex(x: tf.Tensor) -> tf.Tensor:
