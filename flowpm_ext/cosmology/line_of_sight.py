@@ -64,7 +64,7 @@ class LineOfSight(Structure):
         p: Cosmology,
         growth: GrowthTable,
         bends: Sequence[tf.Tensor],
-        ends: Sequence[tf.Tensor],
+        sources: Sequence[tf.Tensor],
         screen: tf.Tensor | None = None,
     ) -> "LineOfSight":
         """Lay the nodes.
@@ -73,15 +73,15 @@ class LineOfSight(Structure):
             p: Parameters, each [..., 1].
             growth: Growth table of `p`.
             bends: Redshifts where kernels may bend, [.] each.
-            ends: Redshifts where only source distributions do, [.] each.
+            sources: Redshifts where only the densities of lensed sources do, [.] each.
             screen: Redshift of a screen behind all galaxies, a scalar, or None.
 
         Returns:
             The line of sight.
         """
-        edges = _panel_edges(p.h.dtype, bends, ends, screen)
+        edges = _panel_edges(p.h.dtype, bends, sources, screen)
         z, weights = (tf.reshape(x, [-1]) for x in quadrature.panel_nodes(edges, NUM_NODES))
-        fine_edges, place = _fine_edges(z, [*bends, *ends])
+        fine_edges, place = _fine_edges(z, [*bends, *sources])
         fine_z, fine_weights = quadrature.panel_nodes(fine_edges, NUM_NODES)  # [m, 4]
         inverse = _inverse_rate(p, fine_z)  # [..., m, 4]
         at_edges = quadrature.running_integral(inverse, fine_weights)  # [..., m + 1]
@@ -120,7 +120,7 @@ class LineOfSight(Structure):
         Returns:
             Kernel in chi (h/Mpc), [..., n].
         """
-        ahead = self._integral_ahead(source_density * tf.ones_like(self.fine_transverse))
+        ahead = self._integral_ahead(source_density)
         slope = self._integral_ahead(source_density * self.fine_cosine / self.fine_transverse)
         return self._lensing_factor() * (self.cosine * ahead - self.transverse * slope)
 
@@ -145,14 +145,12 @@ class LineOfSight(Structure):
 def _panel_edges(
     dtype: tf.DType,
     bends: Sequence[tf.Tensor],
-    ends: Sequence[tf.Tensor],
+    sources: Sequence[tf.Tensor],
     screen: tf.Tensor | None,
 ) -> tf.Tensor:
     """Edges of the panels: quadratic in redshift to the last galaxy, then even in ln(1 + z)."""
-    last = tf.reduce_max(tf.concat([*bends, *ends], axis=0)) if (bends or ends) else None
-    if last is None:
-        last = tf.constant(2.0, dtype)  # only a screen: the near panels still help
-    last = tf.maximum(last, 10 * NEAREST)
+    galaxies = [*bends, *sources] or [tf.constant([2.0], dtype)]  # none: panels for the screen
+    last = tf.maximum(tf.reduce_max(tf.concat(galaxies, axis=0)), 10 * NEAREST)
     steps = tf.constant((np.arange(NUM_PANELS + 1) / NUM_PANELS) ** 2, dtype)
     edges = [NEAREST + (last - NEAREST) * steps, *bends]
     if screen is not None:
@@ -166,6 +164,8 @@ def _panel_edges(
 
 def _fine_edges(z: tf.Tensor, points: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Zero, the nodes and the points in order, and the index there of each node."""
+    # No panel of zero width at the observer, where f_K vanishes.
+    points = [tf.maximum(point, NEAREST) for point in points]
     edges = tf.concat([z, tf.zeros([1], z.dtype), *points], axis=0)
     order = tf.argsort(tf.stop_gradient(edges))
     return tf.gather(edges, order), tf.argsort(order)[: z.shape[0]]

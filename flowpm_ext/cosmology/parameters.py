@@ -129,14 +129,13 @@ class Cosmology(Structure):
         """Density of dark energy today, what the other components leave."""
         return 1.0 - self.Omega_m - self.Omega_k - self.Omega_r
 
+    def tensors(self) -> Self:
+        """The cosmology with its parameters as tensors of its dtype."""
+        return tf.nest.map_structure(lambda x: tf.convert_to_tensor(x, self.dtype), self)
+
     def columns(self) -> Self:
         """The cosmology with its parameters as tensors [..., 1], ready to meet an axis."""
-        dtype = self.dtype
-
-        def column(value: TensorLike) -> tf.Tensor:
-            return tf.expand_dims(tf.convert_to_tensor(value, dtype), -1)
-
-        return tf.nest.map_structure(column, self)
+        return tf.nest.map_structure(lambda x: x[..., None], self.tensors())
 
     def _given(self) -> dict[str, TensorLike]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

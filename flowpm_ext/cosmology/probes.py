@@ -1,0 +1,335 @@
+"""What surveys measure on the sky: shear, galaxy counts and the lensing of the microwave background.
+
+A probe holds tracers (tomographic bins) and gives the kernel of each in comoving distance.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import Structure, TensorLike, static
+from flowpm_ext.cosmology import expansion
+from flowpm_ext.cosmology.bias import Bias, as_bias
+from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
+from flowpm_ext.cosmology.line_of_sight import LineOfSight
+from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
+from flowpm_ext.numerics import quadrature
+
+# Alignment strength 5e-14 (Mpc/h)**3 / (Msun/h) times the critical density of h = 1, from
+# Hirata & Seljak 2004, arXiv:astro-ph/0406275, after the fit of Brown et al. 2002.
+ALIGNMENT = 5e-14 * 2.775366e11
+
+
+class AbstractProbe(Structure, abc.ABC):
+    """A set of tracers observed in the same way."""
+
+    @property
+    @abc.abstractmethod
+    def num_tracers(self) -> int:
+        """How many kernels, and rows of the spectra, this probe has."""
+
+    @abc.abstractmethod
+    def noise(self, dtype: tf.DType) -> tf.Tensor:
+        """White noise power of each tracer (steradian), [num_tracers]."""
+
+    @abc.abstractmethod
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+        """Kernels in comoving distance (h/Mpc), [..., num_tracers, num_ell, n].
+
+        Args:
+            sight: The line of sight, with n nodes.
+            ell: Multipoles, [num_ell].
+
+        Returns:
+            The kernels at the nodes.
+        """
+
+    def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """Redshifts where the kernels may bend, [.] each."""
+        return []
+
+    def sources(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """Redshifts where only the densities of lensed sources may, [.] each."""
+        return []
+
+    def screen(self, dtype: tf.DType) -> tf.Tensor | None:
+        """Redshift of a screen behind all galaxies, or None."""
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class WeakLensing(AbstractProbe):
+    """Shear of galaxies in tomographic bins.
+
+    Args:
+        redshift_bins: n(z) of each bin.
+        ia_bias: Amplitude of intrinsic alignments in the nonlinear alignment model: a number,
+            a bias model or a function of (z, growth_factor); None for no alignment.
+        multiplicative_bias: m of the calibration, one number or one for each bin.
+        sigma_e: Dispersion of one component of the ellipticities, one number or one per bin.
+
+    Raises:
+        ValueError: If there is no bin, or a number is not finite, or `sigma_e` is negative.
+        TypeError: If a bin is not a redshift distribution, or has no density while
+            alignments need it.
+
+    References:
+        Bartelmann & Schneider 2001, arXiv:astro-ph/9912508; Bridle & King 2007,
+        arXiv:0705.0166 (alignments); Kilbinger et al. 2017, arXiv:1702.05301 (factor of ell).
+    """
+
+    redshift_bins: Sequence[RedshiftDistribution]
+    ia_bias: Bias | TensorLike | None = None
+    multiplicative_bias: TensorLike | Sequence[TensorLike] = 0.0
+    sigma_e: TensorLike | Sequence[TensorLike] = 0.26
+
+    def __post_init__(self) -> None:
+        _check_bins(self.redshift_bins, need_density=self.ia_bias is not None)
+        object.__setattr__(self, "redshift_bins", tuple(self.redshift_bins))
+        checks.non_negative(self.sigma_e, "sigma_e")
+        checks.finite(self.multiplicative_bias, "multiplicative_bias")
+        if self.ia_bias is not None:
+            object.__setattr__(self, "ia_bias", as_bias(self.ia_bias, "ia_bias"))
+
+    @property
+    def num_tracers(self) -> int:
+        """Number of bins."""
+        return len(self.redshift_bins)
+
+    def noise(self, dtype: tf.DType) -> tf.Tensor:
+        """Shape noise, sigma_e**2 over galaxies per steradian, [num_tracers]."""
+        return _each(self.sigma_e, self.num_tracers, dtype) ** 2 / _densities(self, dtype)
+
+    def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """Source planes, and all of n(z) when galaxies are aligned."""
+        aligned = self.ia_bias is not None
+        return [nz.breakpoints(dtype) for nz in self.redshift_bins if aligned or not nz.has_density]
+
+    def sources(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """The n(z)."""
+        return [nz.breakpoints(dtype) for nz in self.redshift_bins if nz.has_density]
+
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+        """Lensing and alignment, with the spin-2 factor of ell."""
+        radial = [_convergence(sight, nz) for nz in self.redshift_bins]
+        if self.ia_bias is not None:
+            growth = sight.growth.factor(sight.a)
+            strength = -ALIGNMENT * sight.parameters.Omega_m * self.ia_bias(sight.z, growth)
+            strength *= sight.density_of_redshift / growth
+            aligned = (strength * nz(sight.z) for nz in self.redshift_bins)
+            radial = [kernel + extra for kernel, extra in zip(radial, aligned, strict=True)]
+        calibration = 1 + _each(self.multiplicative_bias, self.num_tracers, ell.dtype)
+        spin = tf.sqrt(tf.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0.0)) / (ell + 0.5) ** 2
+        return (calibration[:, None] * _stack(radial))[..., None, :] * spin[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberCounts(AbstractProbe):
+    """Number counts of galaxies in tomographic bins.
+
+    Args:
+        redshift_bins: n(z) of each bin.
+        bias: Galaxy bias: a number, a bias model or a function of (z, growth_factor), one
+            for all bins or one for each.
+        has_rsd: Whether redshift-space distortions are added.
+        magnification_bias: Slope s = d log10 N(< m) / dm of the counts at the magnitude
+            limit, a number for all bins or one for each; None for no magnification.
+
+    Raises:
+        ValueError: If there is no bin, or not one bias (slope) or one for each bin.
+        TypeError: If a bin is not a redshift distribution with a density.
+
+    References:
+        Chisari et al. 2019, arXiv:1812.05995, section 2.4 (all three terms).
+    """
+
+    redshift_bins: Sequence[RedshiftDistribution]
+    bias: Bias | TensorLike | Sequence[Any]
+    has_rsd: bool = static(default=False)
+    magnification_bias: TensorLike | Sequence[TensorLike] | None = None
+
+    def __post_init__(self) -> None:
+        _check_bins(self.redshift_bins, need_density=True)
+        object.__setattr__(self, "redshift_bins", tuple(self.redshift_bins))
+        several = isinstance(self.bias, list | tuple)
+        biases = self.bias if several else [self.bias] * self.num_tracers
+        checks.require(
+            len(biases) == self.num_tracers, "bias",
+            f"be one, or one for each of {self.num_tracers} bins", f"{len(biases)}",
+        )  # fmt: skip
+        object.__setattr__(self, "bias", tuple(as_bias(b, "bias") for b in biases))
+        if self.magnification_bias is not None:
+            checks.finite(self.magnification_bias, "magnification_bias")
+
+    @property
+    def num_tracers(self) -> int:
+        """Number of bins."""
+        return len(self.redshift_bins)
+
+    def noise(self, dtype: tf.DType) -> tf.Tensor:
+        """Shot noise, one over galaxies per steradian, [num_tracers]."""
+        return 1 / _densities(self, dtype)
+
+    def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """All of n(z)."""
+        return [nz.breakpoints(dtype) for nz in self.redshift_bins]
+
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+        """Density, magnification and redshift-space distortion."""
+        growth = sight.growth.factor(sight.a)
+        counts = [
+            bias(sight.z, growth) * nz(sight.z) * sight.density_of_redshift
+            for nz, bias in zip(self.redshift_bins, self.bias, strict=True)
+        ]
+        kernels = _stack(counts)[..., None, :] * tf.ones_like(ell)[:, None]
+        if self.magnification_bias is not None:
+            slope = 5 * _each(self.magnification_bias, self.num_tracers, ell.dtype) - 2
+            radial = _stack([_convergence(sight, nz) for nz in self.redshift_bins])
+            kernels += (slope[:, None] * radial)[..., None, :] * _scalar_factor(ell)[:, None]
+        if self.has_rsd:
+            kernels += _redshift_distortions(sight, ell, self.redshift_bins)
+        return kernels
+
+
+@dataclasses.dataclass(frozen=True)
+class CMBLensing(AbstractProbe):
+    """Convergence of the cosmic microwave background.
+
+    Args:
+        z_source: Redshift of last scattering.
+        noise_power: White noise power of the reconstruction (steradian).
+
+    Raises:
+        ValueError: If `z_source` is not positive or `noise_power` is negative.
+
+    References:
+        Lewis & Challinor 2006, arXiv:astro-ph/0601594.
+    """
+
+    z_source: TensorLike = 1100.0
+    noise_power: TensorLike = 0.0
+
+    def __post_init__(self) -> None:
+        checks.positive(self.z_source, "z_source")
+        checks.non_negative(self.noise_power, "noise_power")
+
+    @property
+    def num_tracers(self) -> int:
+        """One map."""
+        return 1
+
+    def noise(self, dtype: tf.DType) -> tf.Tensor:
+        """The white noise, [1]."""
+        return _each(self.noise_power, 1, dtype)
+
+    def screen(self, dtype: tf.DType) -> tf.Tensor:
+        """The last scattering surface."""
+        return _scalar(self.z_source, dtype)
+
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+        """Convergence of a source plane."""
+        radial = sight.lensing_weight_of_plane(_scalar(self.z_source, ell.dtype))
+        return radial[..., None, None, :] * _scalar_factor(ell)[:, None]
+
+
+def _convergence(sight: LineOfSight, nz: RedshiftDistribution) -> tf.Tensor:
+    """Lensing kernel of a bin, [..., n]."""
+    if not nz.has_density:
+        return sight.lensing_weight_of_plane(nz.breakpoints(sight.z.dtype)[0])
+    return sight.lensing_weight(nz(sight.fine_z))
+
+
+def _redshift_distortions(
+    sight: LineOfSight, ell: tf.Tensor, bins: Sequence[RedshiftDistribution]
+) -> tf.Tensor:
+    """Kernels of linear infall, [..., num_tracers, num_ell, n].
+
+    In the Limber approximation the second derivative of the Bessel function becomes values
+    at two distances, where k f_K = ell + 1/2 and where k f_K = ell + 3/2:
+    f n dz/dchi (1 + 8 ell) / (2 ell + 1)**2 at the first, minus 4 / (2 ell + 3)
+    sqrt((2 ell + 1) / (2 ell + 3)) f n dz/dchi D / D(first) at the second.
+    """
+    ell = ell[:, None]
+    z = _farther(sight, (2 * ell + 3) / (2 * ell + 1))  # [..., num_ell, n]
+    deep = expansion.deeper(sight.parameters)
+    a = 1 / (1 + z)
+    rate = tf.sqrt(expansion.squared_rate(deep, a)) / HUBBLE_RADIUS
+    flat = tf.reshape(a, tf.concat([tf.shape(a)[:-2], [-1]], axis=0))
+    growth = tf.reshape(sight.growth.factor(flat) * sight.growth.rate(flat), tf.shape(a))
+    near = (1 + 8 * ell) / (2 * ell + 1) ** 2
+    far = 4 / (2 * ell + 3) * tf.sqrt((2 * ell + 1) / (2 * ell + 3))
+    here = (sight.growth.rate(sight.a) * sight.density_of_redshift)[..., None, :] * near
+    there = rate * growth / sight.growth.factor(sight.a)[..., None, :] * far
+    return tf.stack([nz(sight.z) * here - nz(z) * there for nz in bins], axis=-3)
+
+
+def _farther(sight: LineOfSight, ratio: tf.Tensor) -> tf.Tensor:
+    """Redshift where f_K is `ratio` [num_ell, 1] times that of each node: [..., num_ell, n]."""
+    p = expansion.deeper(sight.parameters)
+    nodes, weights = (tf.constant(x, ratio.dtype) for x in quadrature.gauss_legendre(8))
+    start, goal = sight.z, ratio * sight.transverse[..., None, :]
+    z = start + (ratio - 1) * (sight.transverse * sight.rate)[..., None, :] / HUBBLE_RADIUS
+    for step in range(5):  # Newton; the last two steps carry the gradients
+        z = z if step == 4 else tf.stop_gradient(z)
+        between = start[:, None] + (z - start)[..., None] * nodes  # [..., num_ell, n, nodes]
+        inverse = tf.math.rsqrt(expansion.squared_rate(expansion.deeper(p), 1 / (1 + between)))
+        more = HUBBLE_RADIUS * (z - start) * tf.linalg.matvec(inverse, weights)
+        sine, cosine = expansion.transverse(p, more), expansion.curvature_cosine(p, more)
+        reached = sight.transverse[..., None, :] * cosine + sight.cosine[..., None, :] * sine
+        slope = HUBBLE_RADIUS * tf.math.rsqrt(expansion.squared_rate(p, 1 / (1 + z)))
+        slope *= sight.cosine[..., None, :] * cosine
+        z -= (reached - goal) / slope
+    return z
+
+
+def _scalar_factor(ell: tf.Tensor) -> tf.Tensor:
+    """ell (ell + 1) / (ell + 1/2)**2, of a convergence from the potential."""
+    return ell * (ell + 1) / (ell + 0.5) ** 2
+
+
+def _check_bins(bins: Sequence[Any], need_density: bool) -> None:
+    is_list = isinstance(bins, list | tuple)
+    checks.require(
+        is_list and len(bins) > 0, "redshift_bins", "be a list of redshift distributions", bins,
+        "Write [nz] for one bin.",
+    )  # fmt: skip
+    for nz in bins:
+        is_nz = isinstance(nz, RedshiftDistribution)
+        checks.require(
+            is_nz, "redshift_bins", "hold redshift distributions", nz,
+            "See the functions of `redshift`.", error=TypeError,
+        )  # fmt: skip
+        checks.require(
+            nz.has_density or not need_density, "redshift_bins",
+            "hold distributions with a density here", nz, "A delta function has none.",
+            error=TypeError,
+        )  # fmt: skip
+
+
+def _densities(probe: WeakLensing | NumberCounts, dtype: tf.DType) -> tf.Tensor:
+    """Galaxies per steradian of each bin, [num_tracers]."""
+    return tf.stack([_scalar(nz.gals_per_steradian, dtype) for nz in probe.redshift_bins])
+
+
+def _each(value: TensorLike | Sequence[TensorLike], count: int, dtype: tf.DType) -> tf.Tensor:
+    """One number for all tracers or one for each, as [count]."""
+    values = value if isinstance(value, list | tuple) else [value]
+    tensor = tf.concat([tf.reshape(_scalar(v, dtype), [-1]) for v in values], axis=0)
+    checks.require(
+        tensor.shape[0] in (1, count), "a number of each tracer",
+        f"come once, or once for each of {count} tracers", f"{tensor.shape[0]}",
+    )  # fmt: skip
+    return tf.broadcast_to(tensor, [count])
+
+
+def _scalar(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(value), dtype)
+
+
+def _stack(radial: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Kernels [..., n] of each tracer as [..., num_tracers, n]."""
+    return tf.stack(list(radial), axis=-2)
