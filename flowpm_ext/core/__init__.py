@@ -1,1 +1,3 @@
 """What every layer stands on: types, checks at the public door, seeds, units."""
+
+from flowpm_ext.core import gradients as _gradients  # registers them
