@@ -115,7 +115,7 @@ def test_gaussian_matches_a_truncated_normal():
 
 def test_histogram_and_kernels_match_scipy():
     expected = stats.rv_histogram((COUNTS, EDGES), density=False).pdf(Z)
-    inside = Z != EDGES[-1]  # scipy counts the last edge as outside
+    inside = EDGES[-1] != Z  # scipy counts the last edge as outside
     np.testing.assert_allclose(HISTOGRAM(Z[inside]), expected[inside], rtol=1e-14)
     kernel = stats.norm.pdf(Z[:, None], SAMPLE, 0.05)
     expected = kernel.sum(-1) / stats.norm.sf(0.0, SAMPLE, 0.05).sum()
