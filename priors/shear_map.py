@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from scipy.ndimage import binary_opening
 
 from flowpm_ext.core import checks
 from priors.catalogue import ShearCatalogue
@@ -33,6 +34,11 @@ class ShearMap:
     noise_std: np.ndarray
     rotation_variance: np.ndarray
     sigma_e: float
+
+    @property
+    def footprint(self) -> np.ndarray:
+        """The mask without single pixels that merely happen to hold no galaxy."""
+        return ~binary_opening(~self.mask, np.ones((3, 3)), border_value=1)
 
     @property
     def galaxies_per_arcmin2(self) -> float:

@@ -1,0 +1,182 @@
+"""Command line: `python -m priors map CATALOGUE ...` makes a mass map of a shear catalogue."""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from flowpm_ext.io import staged_folder
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process if None.
+
+    Returns:
+        The exit code: 0, or 2 after one line on standard error for bad input.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        run_map(options)
+    except (ValueError, OSError) as error:
+        print(f"priors map: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The words that the command line understands.
+
+    Returns:
+        The parser.
+    """
+    parser = OneLineParser(
+        prog="python -m priors", description="Inverse problems with priors from data."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    about = "Map the mass in front of a shear catalogue."
+    add = commands.add_parser("map", help=about, description=about).add_argument
+    add("catalogue", nargs="?", metavar="CATALOGUE", help="FITS, HDF5 or ECSV table of galaxies")
+    add("--simulate", action="store_true", help="map a survey simulated on the spot instead")
+    add("--nz", metavar="FILE", help="redshift distribution: lower edge of a bin, galaxies in it")
+    add("--clusters", metavar="FILE", help="positions to stack on: id, ra, dec, z")
+    add("--out", metavar="DIR", required=True, help="folder for the maps, figure and report")
+    add("--pixel-size-arcmin", type=float, default=0.29, metavar="SIZE", help="default: 0.29")
+    add("--prior", choices=("wiener", "ks"), default="wiener", help="default: wiener")
+    add("--num-samples", type=int, default=0, metavar="N", help="posterior draws to keep")
+    add("--seed", type=int, default=0, help="seed of every random draw; default: 0")
+    add("--cosmology", choices=("planck15", "planck18"), default="planck18")
+    add(
+        "--columns",
+        type=_columns,
+        default={},
+        metavar="ra=RA,...",
+        help="names of the columns ra, dec, e1, e2, weight",
+    )
+    add("--flip-e2", action="store_true", help="for e2 measured with East to the right")
+    add(
+        "--padding-arcmin",
+        type=float,
+        default=10.0,
+        metavar="SIZE",
+        help="empty frame; default: 10",
+    )
+    add(
+        "--smoothing-arcmin",
+        type=float,
+        default=1.0,
+        metavar="SIZE",
+        help="of the prior ks; default: 1",
+    )
+    return parser
+
+
+def run_map(options: argparse.Namespace) -> None:
+    """Make the map, write its files and print its numbers.
+
+    Args:
+        options: What `build_parser` understood.
+
+    Raises:
+        ValueError: If an input cannot be used or the folder cannot be written.
+        OSError: If a file cannot be written.
+    """
+    if bool(options.catalogue) == options.simulate:
+        raise ValueError("`CATALOGUE` must be given, or `--simulate` without one.")
+    with staged_folder(options.out) as stage:
+        with _quiet_start():
+            from priors import report
+        products = _simulated(options, stage) if options.simulate else _mapped(options)
+        numbers = report.write_products(stage, config=_configuration(options), **products)
+    print(report.summary(numbers))
+    print(f"Maps, figure and report: {pathlib.Path(options.out).resolve()}")
+
+
+def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
+    """The map of the catalogue, and the clusters on it."""
+    from flowpm_ext import cosmology
+    from priors.catalogue import read_clusters, read_shear_catalogue
+    from priors.mass_mapping import mass_map
+    from priors.sky_grid import SkyGrid
+    from priors.stacking import on_grid
+
+    cosmo = {"planck15": cosmology.Planck15, "planck18": cosmology.Planck18}[options.cosmology]()
+    catalogue = read_shear_catalogue(options.catalogue, options.columns, options.flip_e2)
+    if grid is None:
+        size, padding = options.pixel_size_arcmin, options.padding_arcmin
+        grid = SkyGrid.around(catalogue.ra, catalogue.dec, size, padding)
+    # Before the long work, since they may all lie elsewhere.
+    clusters = on_grid(grid, read_clusters(options.clusters)) if options.clusters else None
+    made = mass_map(
+        catalogue, options.nz, prior=options.prior, num_samples=options.num_samples,
+        seed=options.seed, cosmo=cosmo, smoothing_arcmin=options.smoothing_arcmin, grid=grid,
+        verbose=1,
+    )  # fmt: skip
+    return {"mass_map": made, "clusters": clusters}
+
+
+def _simulated(options: argparse.Namespace, stage: pathlib.Path) -> dict[str, Any]:
+    """The same for a simulated survey, from the files that it leaves, with its truth."""
+    from priors.simulated_survey import simulate_survey
+
+    survey = simulate_survey(options.pixel_size_arcmin, options.seed)
+    for name in ("catalogue", "clusters", "nz"):
+        kind = "fits" if name == "catalogue" else "ecsv"
+        path = stage / f"{name}.{kind}"
+        getattr(survey, name).write(path)
+        setattr(options, name, str(path))
+    return _mapped(options, survey.grid) | {"truth": survey.kappa}
+
+
+def _configuration(options: argparse.Namespace) -> dict[str, Any]:
+    """All options, as they go into the files; simulated ones lie beside the map."""
+    config = {key: value for key, value in vars(options).items() if key not in ("command", "out")}
+    if options.simulate:
+        config |= {key: pathlib.Path(config[key]).name for key in ("catalogue", "clusters", "nz")}
+    return config
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Names of columns from "ra=RA,dec=DEC"."""
+    pairs = [pair.split("=") for pair in text.split(",")]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise argparse.ArgumentTypeError(f"must read like ra=RA,dec=DEC. Received: {text!r}.")
+    return dict(pairs)
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep what TensorFlow's C++ says while it starts off the terminal, unless it fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(terminal, kept.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
