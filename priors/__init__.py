@@ -9,7 +9,9 @@ from typing import Any
 # Public name and the module it comes from; a module that is itself public stands for itself.
 _PUBLIC = {
     "GaussianLikelihood": "priors.likelihood",
+    "MassMap": "priors.mass_mapping",
     "WienerResult": "priors.wiener",
+    "mass_map": "priors.mass_mapping",
     "operators": "priors.operators",
     "power_map": "flowpm_ext.fields",
     "wiener_adjoint": "priors.wiener",
