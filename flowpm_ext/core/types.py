@@ -52,7 +52,14 @@ class Structure:
 
 
 def known(value: Any) -> np.ndarray | None:
-    """The value as a NumPy array where it is known now; None for a tensor of a graph."""
+    """The value as an array where it is known now.
+
+    Args:
+        value: A tensor, an array or a number, any shape.
+
+    Returns:
+        A NumPy array of the same shape, or None for a tensor of a graph.
+    """
     if isinstance(value, tf.Tensor | tf.Variable):
         if tf.is_symbolic_tensor(value):
             return tf.get_static_value(value)
@@ -61,9 +68,29 @@ def known(value: Any) -> np.ndarray | None:
 
 
 def cast(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
-    """The value as a tensor of this dtype, differentiable where it is one already.
+    """The value as a tensor of this type, differentiable where it is one already.
 
     `tf.cast(0.7, tf.float64)` goes through float32 and keeps seven digits; this keeps all.
+
+    Args:
+        value: A tensor, an array or a number, any shape.
+        dtype: Type of the result.
+
+    Returns:
+        A tensor of the same shape.
     """
     is_tensor = isinstance(value, tf.Tensor | tf.Variable)
     return tf.cast(value if is_tensor else np.asarray(value), dtype)
+
+
+def floating(value: TensorLike) -> tf.DType:
+    """Floating type in which to work on an argument.
+
+    Args:
+        value: A tensor, an array or a number, any shape.
+
+    Returns:
+        The type of a floating tensor or array; float64 for anything else.
+    """
+    dtype = tf.as_dtype(value.dtype) if hasattr(value, "dtype") else tf.float64
+    return dtype if dtype.is_floating else tf.float64

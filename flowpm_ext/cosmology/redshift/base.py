@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks, units
-from flowpm_ext.core.types import Structure, TensorLike
+from flowpm_ext.core.types import Structure, TensorLike, cast, floating
 from flowpm_ext.numerics import quadrature
 
 ARCMIN2_PER_STERADIAN = (180 * 60 / math.pi) ** 2
@@ -67,7 +67,7 @@ class RedshiftDistribution(Structure, abc.ABC):
         Returns:
             Density, whose integral over redshift is one, in the shape of `z`.
         """
-        z = tensor(z)
+        z = cast(z, floating(z))
         edges = self.breakpoints(z.dtype)
         inside = (z >= edges[0]) & (z <= edges[-1])
         # Outside, the shape is taken at a harmless point: its gradient there is zero, not NaN.
@@ -112,23 +112,6 @@ def require_density(nz: RedshiftDistribution) -> None:
         "be a redshift distribution with a density", nz,
         "See the functions of `redshift`; a delta function has no density.", error=TypeError,
     )  # fmt: skip
-
-
-def tensor(value: TensorLike, dtype: tf.DType | None = None) -> tf.Tensor:
-    """A parameter or an argument as a tensor, without a detour through float32.
-
-    Args:
-        value: A number, an array or a tensor, any shape.
-        dtype: Floating type of the result; by default that of `value`, float64 for numbers.
-
-    Returns:
-        The tensor, in the shape of `value`.
-    """
-    if not isinstance(value, tf.Tensor | tf.Variable):
-        array = np.asarray(value)
-        is_single = array.dtype == np.float32 and array.ndim > 0
-        value = tf.constant(array, tf.float32 if is_single else tf.float64)
-    return tf.cast(value, dtype or value.dtype)
 
 
 def spread(low: tf.Tensor, high: tf.Tensor, fractions: np.ndarray) -> tf.Tensor:

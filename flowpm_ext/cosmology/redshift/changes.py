@@ -5,8 +5,8 @@ import dataclasses
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, known
-from flowpm_ext.cosmology.redshift.base import RedshiftDistribution, require_density, tensor
+from flowpm_ext.core.types import TensorLike, cast, known
+from flowpm_ext.cosmology.redshift.base import RedshiftDistribution, require_density
 
 
 def systematic_shift(nz: RedshiftDistribution, dz: TensorLike) -> RedshiftDistribution:
@@ -67,10 +67,10 @@ class _Shifted(RedshiftDistribution):
     dz: TensorLike
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        return tf.maximum(self.nz.breakpoints(dtype) + tensor(self.dz, dtype), 0)
+        return tf.maximum(self.nz.breakpoints(dtype) + cast(self.dz, dtype), 0)
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        return self.nz(z - tensor(self.dz, z.dtype))
+        return self.nz(z - cast(self.dz, z.dtype))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ class _Stretched(RedshiftDistribution):
     factor: TensorLike
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        mean, factor = self.nz.mean(dtype), tensor(self.factor, dtype)
+        mean, factor = self.nz.mean(dtype), cast(self.factor, dtype)
         return tf.maximum(mean + factor * (self.nz.breakpoints(dtype) - mean), 0)
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        mean, factor = self.nz.mean(z.dtype), tensor(self.factor, z.dtype)
+        mean, factor = self.nz.mean(z.dtype), cast(self.factor, z.dtype)
         return self.nz(mean + (z - mean) / factor)

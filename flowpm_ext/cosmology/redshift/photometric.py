@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, known
+from flowpm_ext.core.types import TensorLike, cast, floating, known
 from flowpm_ext.cosmology.redshift.base import (
     NUM_NODES,
     RedshiftDistribution,
     require_density,
-    tensor,
 )
 from flowpm_ext.cosmology.redshift.shapes import NUM_SIGMA
 from flowpm_ext.numerics import monotone, quadrature
@@ -67,7 +66,7 @@ def photoz_bin(
     # Beyond the last six sigma of any galaxy the fraction is rounding, not galaxies.
     empty = known(fraction) is not None and not known(fraction) > 1e-12
     checks.require(not empty, "low and high", "select some galaxies", f"{low} and {high}")
-    density = tensor(nz.gals_per_arcmin2, fraction.dtype) * fraction
+    density = cast(nz.gals_per_arcmin2, fraction.dtype) * fraction
     return made.replace(gals_per_arcmin2=density)
 
 
@@ -104,7 +103,7 @@ def tomographic_bins(
         checks.require(bins >= 1, "bins", "be at least one", bins)
         checks.positive(sigma0, "sigma0")
         bins = _equal_edges(nz, int(bins), sigma0, bias)
-    edges = tensor(bins)
+    edges = cast(bins, floating(bins))
     checks.rank(edges, "bins", 1)
     checks.require(edges.shape[0] >= 2, "bins", "hold at least two edges", bins)
     checks.increasing(edges, "bins")
@@ -131,15 +130,15 @@ class _PhotozBin(RedshiftDistribution):
         return self._total(self.breakpoints())
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        scatter = math.sqrt(2) * tensor(self.sigma0, z.dtype) * (1 + z)
-        centre = z + tensor(self.bias, z.dtype) * (1 + z)
-        above_low = tf.math.erf((tensor(self.low, z.dtype) - centre) / scatter)
-        above_high = tf.math.erf((tensor(self.high, z.dtype) - centre) / scatter)
+        scatter = math.sqrt(2) * cast(self.sigma0, z.dtype) * (1 + z)
+        centre = z + cast(self.bias, z.dtype) * (1 + z)
+        above_low = tf.math.erf((cast(self.low, z.dtype) - centre) / scatter)
+        above_high = tf.math.erf((cast(self.high, z.dtype) - centre) / scatter)
         return self.nz(z) * 0.5 * (above_high - above_low)
 
     def _transition(self, edge: TensorLike, dtype: tf.DType) -> tf.Tensor:
         """True redshifts around which galaxies cross an edge, in steps of two sigma, [7]."""
-        edge, sigma0, bias = (tensor(x, dtype) for x in (edge, self.sigma0, self.bias))
+        edge, sigma0, bias = (cast(x, dtype) for x in (edge, self.sigma0, self.bias))
         return _crossing(edge, tf.constant(STEPS[::-1], dtype), sigma0, bias)
 
 
@@ -153,7 +152,7 @@ def _equal_edges(
     nz: RedshiftDistribution, num_bins: int, sigma0: TensorLike, bias: TensorLike
 ) -> tf.Tensor:
     """Photometric redshifts that divide the galaxies into equal numbers, [num_bins + 1]."""
-    sigma0, bias = tensor(sigma0, tf.float64), tensor(bias, tf.float64)
+    sigma0, bias = cast(sigma0, tf.float64), cast(bias, tf.float64)
     table = _cumulative(nz)
     k, weights = quadrature.panel_nodes(tf.constant(STEPS), NUM_NODES)
     k, weights = tf.reshape(k, [-1]), tf.reshape(weights * tf.exp(-0.5 * k**2), [-1])

@@ -7,12 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.redshift.base import (
     RedshiftDistribution,
     require_density,
     spread,
-    tensor,
 )
 
 NUM_SIGMA = 6.0  # a Gaussian ends here: 2e-9 of the galaxies lie outside
@@ -124,7 +123,7 @@ class DeltaRedshift(RedshiftDistribution):
         Returns:
             Redshift, shape [1].
         """
-        return tensor(self.z0, dtype)[None]
+        return cast(self.z0, dtype)[None]
 
     def mean(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
         """The one redshift.
@@ -135,7 +134,7 @@ class DeltaRedshift(RedshiftDistribution):
         Returns:
             Redshift, a scalar.
         """
-        return tensor(self.z0, dtype)
+        return cast(self.z0, dtype)
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
         require_density(self)
@@ -155,7 +154,7 @@ class _Smail(RedshiftDistribution):
             checks.positive(getattr(self, name), name)
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        a, b, z0, zmax = (tensor(x, dtype) for x in (self.a, self.b, self.z0, self.zmax))
+        a, b, z0, zmax = (cast(x, dtype) for x in (self.a, self.b, self.z0, self.zmax))
         # (z / z0)**b follows a gamma distribution of this shape; 1e-9 of it lies beyond the end.
         gamma = (a + 1) / b
         end = tf.minimum(zmax, z0 * (gamma + 22 + 7 * tf.sqrt(gamma)) ** (1 / b))
@@ -163,7 +162,7 @@ class _Smail(RedshiftDistribution):
         return spread(tf.zeros_like(end), end, np.linspace(0, 1, 21) ** 3)
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        a, b, z0 = (tensor(x, z.dtype) for x in (self.a, self.b, self.z0))
+        a, b, z0 = (cast(x, z.dtype) for x in (self.a, self.b, self.z0))
         # In units of the maximum, so that large powers neither vanish nor overflow.
         peak = z0 * (tf.maximum(a, 1e-3) / b) ** (1 / b)
         return (z / peak) ** a * tf.exp((peak / z0) ** b - (z / z0) ** b)
@@ -180,9 +179,9 @@ class _Gaussian(RedshiftDistribution):
         checks.positive(self.sigma, "sigma")
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        z0, reach = tensor(self.z0, dtype), NUM_SIGMA * tensor(self.sigma, dtype)
+        z0, reach = cast(self.z0, dtype), NUM_SIGMA * cast(self.sigma, dtype)
         return spread(tf.maximum(z0 - reach, 0), z0 + reach, np.linspace(0, 1, 9))
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        t = (z - tensor(self.z0, z.dtype)) / tensor(self.sigma, z.dtype)
+        t = (z - cast(self.z0, z.dtype)) / cast(self.sigma, z.dtype)
         return tf.exp(-0.5 * t**2)

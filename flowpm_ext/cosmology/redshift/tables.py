@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, known, static
-from flowpm_ext.cosmology.redshift.base import RedshiftDistribution, spread, tensor
+from flowpm_ext.core.types import TensorLike, cast, known, static
+from flowpm_ext.cosmology.redshift.base import RedshiftDistribution, spread
 from flowpm_ext.cosmology.redshift.shapes import NUM_SIGMA
 from flowpm_ext.numerics import monotone
 
@@ -124,16 +124,16 @@ class _Histogram(RedshiftDistribution):
     n: TensorLike
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        return tensor(self.edges, dtype)
+        return cast(self.edges, dtype)
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        edges, n = tensor(self.edges, z.dtype), tensor(self.n, z.dtype)
+        edges, n = cast(self.edges, z.dtype), cast(self.n, z.dtype)
         cell = tf.searchsorted(edges, tf.reshape(z, [-1]), side="right") - 1
         cell = tf.clip_by_value(cell, 0, n.shape[0] - 1)
         return tf.reshape(tf.gather(n / (edges[1:] - edges[:-1]), cell), tf.shape(z))
 
     def _total(self, edges: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tensor(self.n, edges.dtype))
+        return tf.reduce_sum(cast(self.n, edges.dtype))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,10 +142,10 @@ class _Table(RedshiftDistribution):
     n: TensorLike
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        return tensor(self.z, dtype)
+        return cast(self.z, dtype)
 
     def _shape(self, z: tf.Tensor) -> tf.Tensor:
-        return monotone.monotone_cubic(z, tensor(self.z, z.dtype), tensor(self.n, z.dtype))
+        return monotone.monotone_cubic(z, cast(self.z, z.dtype), cast(self.n, z.dtype))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ class _Kernels(RedshiftDistribution):
     num_panels: int = static()
 
     def breakpoints(self, dtype: tf.DType = tf.float64) -> tf.Tensor:
-        redshifts, reach = tensor(self.redshifts, dtype), NUM_SIGMA * tensor(self.bandwidth, dtype)
+        redshifts, reach = cast(self.redshifts, dtype), NUM_SIGMA * cast(self.bandwidth, dtype)
         low, high = tf.reduce_min(redshifts) - reach, tf.reduce_max(redshifts) + reach
         return spread(tf.maximum(low, 0), high, np.linspace(0, 1, self.num_panels + 1))
 
@@ -173,7 +173,7 @@ class _Kernels(RedshiftDistribution):
         return math.sqrt(math.pi) / 2 * scale * tf.reduce_sum(weights * inside)
 
     def _tensors(self, dtype: tf.DType) -> tuple[tf.Tensor, ...]:
-        return tuple(tensor(x, dtype) for x in (self.redshifts, self.weights, self.bandwidth))
+        return tuple(cast(x, dtype) for x in (self.redshifts, self.weights, self.bandwidth))
 
 
 def _array(value: TensorLike) -> tf.Tensor | np.ndarray:
