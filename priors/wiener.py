@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
-from flowpm_ext.core.seeds import fold
+from flowpm_ext.core.seeds import fold, standard_normal
 from flowpm_ext.core.types import TensorLike, known
 from flowpm_ext.fields.gaussian import amplitude, checked_power
 from flowpm_ext.numerics import fourier
@@ -202,8 +202,7 @@ def _sample(likelihood, power, num_samples, seeds, tolerance, max_iterations) ->
     """Posterior samples."""
     root = _root(power)
     sides = [num_samples, *likelihood.data.shape[: -len(likelihood.op.data_shape)], *power.shape]
-    white = tf.random.stateless_normal(sides, seeds[0], dtype=power.dtype)
-    white = fourier.rfft2(white)
+    white = fourier.rfft2(standard_normal(sides, seeds[0], power.dtype))
     data = likelihood.residual(fourier.irfft2(root * white, power.shape[-1]))
     noise = _weighted_noise(likelihood, data.shape, tf.unstack(seeds[1:]))
     pulled = likelihood.weighted_adjoint(data) - likelihood.op.adjoint(noise)
@@ -214,7 +213,7 @@ def _sample(likelihood, power, num_samples, seeds, tolerance, max_iterations) ->
 
 def _weighted_noise(likelihood, shape, seeds) -> tf.Tensor:
     """Noise over its variance, which is finite where nothing is observed too."""
-    parts = [tf.random.stateless_normal(shape, s, dtype=likelihood.dtype) for s in seeds]
+    parts = [standard_normal(shape, s, likelihood.dtype) for s in seeds]
     noise = tf.complex(*parts) if likelihood.data.dtype.is_complex else parts[0]
     return tf.cast(tf.sqrt(likelihood.precision), noise.dtype) * noise
 

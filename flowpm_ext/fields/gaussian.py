@@ -7,7 +7,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from flowpm_ext.core import checks, units
-from flowpm_ext.core.seeds import stateless_seed
+from flowpm_ext.core.seeds import standard_normal
 from flowpm_ext.core.types import TensorLike, known
 from flowpm_ext.numerics import fourier
 
@@ -67,9 +67,7 @@ def gaussian_map(power: TensorLike, seed: int | tf.Tensor, batch_size: int = 1) 
             for opposite frequencies.
     """
     power = checked_power(power)
-    white = tf.random.stateless_normal(
-        [batch_size, *power.shape], stateless_seed(seed), dtype=power.dtype
-    )
+    white = standard_normal([batch_size, *power.shape], seed, power.dtype)
     return fourier.filter2(white, amplitude(power))
 
 

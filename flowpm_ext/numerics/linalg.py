@@ -11,7 +11,7 @@ class LinearSolution(NamedTuple):
 
     x: tf.Tensor  # [..., *sides], the solution
     iterations: tf.Tensor  # [], int32, steps taken
-    residual: tf.Tensor  # [...], |right - apply(x)| / |right| of each system
+    residual: tf.Tensor  # the shape of `dot`, |right - apply(x)| / |right| of each system
 
 
 def conjugate_gradients(
