@@ -107,9 +107,9 @@ def read_shear_catalogue(
     if "weight" not in chosen and "weight" not in table.colnames:
         del names["weight"]
     _check_columns(table, names.values(), "catalogue", "Name them with `columns`.")
-    ellipticity = _numbers(table[names["e1"]]) + (-1j if flip_e2 else 1j) * _numbers(
-        table[names["e2"]]
-    )
+    ellipticity = np.empty(len(table), np.complex128)
+    ellipticity.real = _numbers(table[names["e1"]])
+    ellipticity.imag = _numbers(table[names["e2"]]) * (-1 if flip_e2 else 1)
     weight = _numbers(table[names["weight"]]) if "weight" in names else np.ones(len(table))
     ra, dec = _degrees(table[names["ra"]]), _degrees(table[names["dec"]])
     return ShearCatalogue(ra, dec, ellipticity, weight)
@@ -212,12 +212,21 @@ def _read_any(path: pathlib.Path) -> Table:
     known = {".fits", ".fit", ".gz", ".hdf5", ".h5", ".ecsv", ".votable", ".xml", ".csv"}
     if path.suffix.lower() in known:
         return Table.read(path)
+    header, first = "", ""
     with path.open() as lines:
-        first = next((line for line in lines if line.strip() and line.strip()[0] != "#"), "")
-    if _is_numeric(first):
-        # Numbers from the first row on: nothing to guess, and tabs may mix with blanks.
-        return Table.read(path, format="ascii.no_header", guess=False, delimiter=r"\s")
-    return Table.read(path, format="ascii")
+        for line in filter(str.strip, lines):
+            if not line.startswith("#"):
+                first = line
+                break
+            header = line
+    if not _is_numeric(first):
+        return Table.read(path, format="ascii")
+    # Numbers from the first row on: nothing to guess, and tabs may mix with blanks.
+    table = Table.read(path, format="ascii.no_header", guess=False, delimiter=r"\s")
+    names = header.strip("# \n").split()
+    if len(set(names)) == len(table.colnames):
+        table.rename_columns(table.colnames, names)
+    return table
 
 
 def _is_numeric(line: str) -> bool:
