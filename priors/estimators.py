@@ -14,10 +14,10 @@ from priors.operators import KaiserSquires
 from priors.shear_map import ShearMap
 
 # Draws behind an uncertainty map, where no samples are asked for. One pixel of so few has an
-# error of 12 %, so their variance, which changes slowly over the map, is smoothed over
-# this many pixels: 2.5 % on the survey of the tests.
+# error of 12 %, so their variance, which changes slowly over the sky, is smoothed: with
+# 12 pixels to the square arcminute, as in the survey of the tests, the error is 2.5 %.
 NUM_STD_SAMPLES = 32
-STD_SMOOTHING = 3.0
+STD_SMOOTHING_ARCMIN = 1.0
 # Maps solved for at once: more would not be faster and would need more memory.
 BATCH_SIZE = 8
 
@@ -123,17 +123,17 @@ class WienerEstimator(AbstractEstimator):
 
     def __init__(self, shear_map: ShearMap, power: np.ndarray) -> None:
         self._map = shear_map
-        self._power = power
+        self.power = power
 
     def __call__(self, shear: np.ndarray) -> Estimate:
-        found = wiener.wiener_solve(self._likelihood(shear), self._power)
+        found = wiener.wiener_solve(self._likelihood(shear), self.power)
         return Estimate(
             np.asarray(found.mean), int(found.iterations), float(np.max(found.residual))
         )
 
     def adjoint(self, weights: np.ndarray) -> np.ndarray:
         likelihood = self._likelihood(self._map.shear)
-        return np.asarray(wiener.wiener_adjoint(likelihood, self._power, weights))
+        return np.asarray(wiener.wiener_adjoint(likelihood, self.power, weights))
 
     def uncertainty(
         self, kappa: np.ndarray, num_samples: int, seed: int, verbose: int = 0
@@ -146,7 +146,7 @@ class WienerEstimator(AbstractEstimator):
         for start in tqdm(starts, "posterior draws", disable=None if verbose else True):
             draws = np.asarray(
                 wiener.wiener_samples(
-                    likelihood, self._power, min(BATCH_SIZE, num_draws - start),
+                    likelihood, self.power, min(BATCH_SIZE, num_draws - start),
                     seeds.fold(seed, start),
                 )
             )  # fmt: skip
@@ -154,7 +154,8 @@ class WienerEstimator(AbstractEstimator):
             square += np.sum((draws - kappa) ** 2, axis=0)
             if num_samples:
                 kept.append(draws)
-        variance = gaussian_filter(square / num_draws, STD_SMOOTHING, mode="wrap")
+        sigma = STD_SMOOTHING_ARCMIN / self._map.grid.pixel_size_arcmin
+        variance = gaussian_filter(square / num_draws, sigma, mode="wrap")
         return np.concatenate(kept), np.sqrt(variance)
 
     def _likelihood(self, shear: np.ndarray) -> GaussianLikelihood:

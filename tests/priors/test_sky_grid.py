@@ -72,7 +72,7 @@ def test_grid_holds_all_positions_with_its_frame():
         (-1.0, "`pixel_size_arcmin` must be positive"),
         (
             60.0,
-            r"leave at least 8 pixels across the field of 60 x 60 arcmin. Received: 60.*at most",
+            "leave at least 8 pixels across the field of 60 x 60 arcmin. Received: 60",
         ),
         (1e-3, r"leave at most 4096 pixels across the field.*Received: 0.001. Give at least"),
     ],
