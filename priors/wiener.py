@@ -264,8 +264,10 @@ def _mean_information(likelihood: GaussianLikelihood) -> tf.Tensor:
     The response of A' A to a point gives its spectrum, the mean precision its scale.
     """
     point = tf.one_hot(0, math.prod(likelihood.op.shape), dtype=likelihood.dtype)
+    # Scaled before it is transformed: XLA would evaluate what has no input while it compiles.
+    point *= tf.reduce_mean(likelihood.precision)
     response = likelihood.op.normal(tf.reshape(point, likelihood.op.shape))
-    information = tf.reduce_mean(likelihood.precision) * tf.math.real(fourier.rfft2(response))
+    information = tf.math.real(fourier.rfft2(response))
     # An operator that treats places differently may respond with a negative mode.
     information = tf.nn.relu(information)
     return tf.complex(information, tf.zeros_like(information))

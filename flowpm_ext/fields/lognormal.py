@@ -24,7 +24,8 @@ def underlying_power(power: TensorLike, shift: float | tf.Tensor) -> UnderlyingP
     xi_g = log(1 + xi / shift**2), pixel by pixel. Not every spectrum belongs to a lognormal
     map: where the transform of xi_g is negative it is set to zero, and the map then has
     a little more power than was asked for. The mean, whose power is requested as zero, is
-    always among these modes.
+    always among these modes; for a convergence in pixels of 0.3 arcmin (deviation 0.023) it is the
+    only one, and raises the power of the others by 3e-4 for a shift of 0.02, 3e-3 for 0.01.
 
     Args:
         power: Variance of each mode of the lognormal map in FFT layout (square of the map's

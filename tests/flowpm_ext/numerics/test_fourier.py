@@ -11,6 +11,11 @@ from flowpm_ext.numerics import fourier
 MAPS = [(6, 8), (7, 9), (6, 9), (7, 8), (1, 2), (1, 1)]
 BOXES = [(4, 6, 8), (5, 3, 7), (4, 5, 6), (3, 4, 9), (2, 1, 2)]
 SHAPES = MAPS + BOXES
+# Tracing and compiling take longer than the transforms: all shapes eagerly, four in a graph.
+CASES = [(shape, "eager") for shape in SHAPES]
+CASES += [(s, m) for s in ((6, 8), (7, 9), (4, 6, 8), (5, 3, 7)) for m in ("graph", "xla")]
+SECOND = [(s, "eager") for s in ((6, 9), (7, 8), (3, 4, 9), (4, 5, 6))]
+SECOND += [(s, m) for s in ((6, 8), (5, 3, 7)) for m in ("graph", "xla")]
 # Rounding of a transform of a few hundred numbers of order one, with a margin of ten.
 ROUNDING = {"float32": 1e-5, "float64": 1e-13}
 MODES = {
@@ -59,9 +64,8 @@ def gradient_of(function):
     return gradient
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "mode"), CASES, ids=str)
 def test_values_are_numpys(shape, dtype, mode):
     x = draws(shape, dtype)
     axes = tuple(range(1, 1 + len(shape)))
@@ -75,8 +79,7 @@ def test_values_are_numpys(shape, dtype, mode):
     np.testing.assert_allclose(again, x, atol=ROUNDING[dtype], rtol=0)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "mode"), CASES, ids=str)
 def test_first_derivatives(shape, mode):
     x, v = draws(shape, num=2)
     value = curved(shape)
@@ -93,8 +96,7 @@ def test_first_derivatives(shape, mode):
     np.testing.assert_allclose(tangent, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", [(6, 8), (7, 9), (4, 6, 8), (5, 3, 7), (3, 4, 9)], ids=str)
+@pytest.mark.parametrize(("shape", "mode"), SECOND, ids=str)
 def test_second_derivatives(shape, mode):
     x, v = draws(shape, num=2)
     gradient = gradient_of(curved(shape))
