@@ -1,0 +1,159 @@
+"""`python -m priors map`: files, numbers and refusals."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from flowpm_ext.version import __version__
+from priors.__main__ import main
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SIZE = "--pixel-size-arcmin=3"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Folder of a simulated survey and its map."""
+    out = tmp_path_factory.mktemp("demo")
+    assert main(["map", "--simulate", "--out", str(out), "--seed=1", SIZE, "--num-samples=8"]) == 0
+    return out
+
+
+def in_a_process(*words):
+    # A plain environment, as on a terminal, not the quiet one of the tests.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    command = [sys.executable, "-m", "priors", *words]
+    return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=300)
+
+
+def refusal(capsys, *words):
+    """The one line on standard error of a run that ends with exit code 2."""
+    try:
+        code = main(["map", *map(str, words)])
+    except SystemExit as end:
+        code = end.code
+    printed = capsys.readouterr()
+    assert code == 2 and printed.out == ""
+    assert printed.err.count("\n") == 1 and "error: " in printed.err
+    return printed.err
+
+
+def test_report_holds_the_numbers(demo):
+    report = json.loads((demo / "report.json").read_text())
+    assert report["version"] == __version__
+    assert report["config"]["seed"] == 1 and report["config"]["catalogue"] == "catalogue.fits"
+    survey = report["survey"]
+    assert survey["galaxies"] == len(Table.read(demo / "catalogue.fits"))
+    assert survey["masked_fraction"] == pytest.approx(1 - survey["observed_fraction"])
+    clusters = report["clusters"]
+    assert clusters["e_signal_to_noise"] > 8 > abs(clusters["b_signal_to_noise"])
+    assert 1 <= len(report["peaks"]) <= 10
+    assert set(report["peaks"][0]["nearest_cluster"]) == {"id", "arcmin"}
+    assert report["truth"]["rms_error"] < report["truth"]["rms_of_truth"]
+
+
+def test_maps_have_coordinates_and_the_configuration(demo):
+    with fits.open(demo / "mass_map.fits") as file:
+        names = [hdu.name for hdu in file[1:]]
+        assert names == [
+            "KAPPA_E", "KAPPA_B", "STD", "GAMMA1", "GAMMA2", "NOISE", "COUNTS", "MASK", "TRUTH",
+            "SAMPLES",
+        ]  # fmt: skip
+        assert file["SAMPLES"].data.shape == (8, *file["KAPPA_E"].data.shape)
+        assert file["COUNTS"].data.sum() == len(Table.read(demo / "catalogue.fits"))
+        config = json.loads(file[0].header["CONFIG"])
+        assert config["prior"] == "wiener" and file[0].header["SEED"] == 1
+        assert __version__ in file[0].header["ORIGIN"]
+        wcs = WCS(file["KAPPA_E"].header)
+        peak = json.loads((demo / "report.json").read_text())["peaks"][0]
+        x, y = wcs.wcs_world2pix(peak["ra"], peak["dec"], 0)
+        value = file["KAPPA_E"].data[round(float(y)), round(float(x))]
+        assert value == pytest.approx(peak["kappa"], rel=1e-6)  # stored in float32
+
+
+def test_figure_is_a_picture(demo):
+    assert (demo / "mass_map.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not list(demo.glob(".*"))
+
+
+def test_the_files_of_the_demo_make_the_same_map(demo, tmp_path, capsys):
+    words = ["map", str(demo / "catalogue.fits"), "--nz", str(demo / "nz.ecsv")]
+    words += ["--clusters", str(demo / "clusters.ecsv"), "--out", str(tmp_path), SIZE]
+    for _ in range(2):  # a second time into the same folder
+        assert main([*words, "--prior=ks", "--cosmology=planck15"]) == 0
+    assert "Highest peak" in capsys.readouterr().out
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["mass_map.fits", "mass_map.png", "report.json"]
+    assert "truth" not in json.loads((tmp_path / "report.json").read_text())
+
+
+def test_help_is_quick_because_tensorflow_is_not_imported():
+    done = in_a_process("map", "--help")
+    assert done.returncode == 0 and "--clusters FILE" in done.stdout
+    program = (
+        "import sys, priors.__main__ as m; m.build_parser(); print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_run_says_nothing_but_its_result(demo, tmp_path):
+    done = in_a_process(
+        "map", str(demo / "catalogue.fits"), "--prior=ks", "--out", str(tmp_path / "out"), SIZE
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):
+    good = Table.read(demo / "catalogue.fits")
+    out = tmp_path / "out"
+    paths = {name: tmp_path / f"{name}.fits" for name in ("columns", "nan", "empty", "cut")}
+    Table({"RA": good["ra"], "dec": good["dec"]}).write(paths["columns"])
+    bad = good.copy()
+    bad["e1"][7] = np.nan
+    bad.write(paths["nan"])
+    good[:0].write(paths["empty"])
+    whole = (demo / "catalogue.fits").read_bytes()
+    paths["cut"].write_bytes(whole[: len(whole) // 2])
+    expected = {
+        "columns": "have columns ra, e1, e2. Received: ['RA', 'dec']",
+        "nan": "`e1` must be finite. Received: '1 of",
+        "empty": "hold at least one galaxy",
+        "cut": "be a whole table",
+    }
+    for name, message in expected.items():
+        assert message in refusal(capsys, paths[name], "--prior=ks", "--out", out)
+    assert "file that exists" in refusal(capsys, tmp_path / "no.fits", "--out", out)
+    assert not out.exists()
+
+
+def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
+    catalogue, out = demo / "catalogue.fits", tmp_path / "out"
+    nz = tmp_path / "nz.txt"
+    nz.write_text("0.1 1\n0.3 1\n0.2 1\n")
+    far = tmp_path / "far.ecsv"
+    Table({"id": ["x"], "ra": [10.0], "dec": [50.0]}).write(far)
+    ks = (catalogue, "--prior=ks", "--out", out)
+    assert "`nz` must be given" in refusal(capsys, catalogue, "--out", out, SIZE)
+    assert "`nz (z)` must increase" in refusal(capsys, catalogue, "--out", out, SIZE, "--nz", nz)
+    assert "`clusters` must have a position" in refusal(capsys, *ks, SIZE, "--clusters", far)
+    assert "leave at least 8 pixels" in refusal(capsys, *ks, "--pixel-size-arcmin=90")
+    assert "leave at most 4096 pixels" in refusal(capsys, *ks, "--pixel-size-arcmin=1e-4")
+    assert "invalid float value" in refusal(capsys, *ks, "--pixel-size-arcmin=small")
+    assert "must read like ra=RA" in refusal(capsys, *ks, "--columns", "ra")
+    assert "have columns RA" in refusal(capsys, *ks, "--columns", "ra=RA")
+    assert "invalid choice: 'sparse'" in refusal(capsys, catalogue, "--prior=sparse", "--out", out)
+    assert "`CATALOGUE` must be given" in refusal(capsys, "--out", out)
+    assert "`CATALOGUE` must be given" in refusal(capsys, catalogue, "--simulate", "--out", out)
+    assert "--out" in refusal(capsys, catalogue)
+    assert "folder that can be written" in refusal(capsys, catalogue, "--out", nz / "below")
+    assert not out.exists()
