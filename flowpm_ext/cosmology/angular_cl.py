@@ -12,7 +12,7 @@ from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
 from flowpm_ext.cosmology.line_of_sight import HUBBLE_RADIUS, LineOfSight
 from flowpm_ext.cosmology.parameters import Cosmology
-from flowpm_ext.cosmology.probes import AbstractProbe
+from flowpm_ext.cosmology.probes import AbstractProbe, Kernels
 from flowpm_ext.cosmology.spectrum import LinearSpectrum, TabulatedPower
 
 
@@ -114,14 +114,55 @@ def _angular_cl(
         power = Halofit.of(linear, growth, sight.a, effective_w)(k)
     else:
         power = growth.factor(sight.a)[..., None] ** 2 * linear.on_grid(k)
-    kernels = tf.concat([probe.kernels(sight, ell) for probe in probes], axis=-3)
     # From redshift to distance, over f_K**2: the measure of the Limber integral.
     measure = sight.weights * HUBBLE_RADIUS / (sight.rate * sight.transverse**2)
-    weighted = kernels * tf.linalg.matrix_transpose(measure[..., None] * power)[..., None, :, :]
-    spectra = tf.einsum("...iln,...jln->...ijl", kernels, weighted)
-    rows, columns = tracer_pairs(kernels.shape[-3])
-    flat = tf.reshape(spectra, [*spectra.shape[:-3], -1, spectra.shape[-1]])
-    return tf.gather(flat, rows * kernels.shape[-3] + columns, axis=-2)
+    kernels = _together([probe.kernels(sight, ell) for probe in probes], ell.shape[0])
+    spectra = _project(kernels, measure[..., None] * power)  # [..., tracer, tracer, num_ell]
+    num_tracers = spectra.shape[-2]
+    rows, columns = tracer_pairs(num_tracers)
+    flat = tf.reshape(spectra, [*spectra.shape[:-3], num_tracers**2, spectra.shape[-1]])
+    return tf.gather(flat, rows * num_tracers + columns, axis=-2)
+
+
+def _project(kernels: Kernels, power: tf.Tensor) -> tf.Tensor:
+    """Limber integrals of all pairs of tracers over power [..., n, num_ell].
+
+    Functions of distance alone need one matrix product for all pairs and multipoles; the
+    functions of ell multiply the result. Only kernels that mix the two pay for it.
+    """
+    owner = np.eye(max(kernels.owner) + 1)[list(kernels.owner)]  # [rows, tracers]
+    if kernels.rest is None:
+        radial, size = kernels.radial, len(kernels.owner)
+        pairs = radial[..., :, None, :] * radial[..., None, :, :]  # [..., rows, rows, n]
+        pairs = tf.reshape(pairs, [*pairs.shape[:-3], size**2, pairs.shape[-1]])
+        spectra = tf.reshape(pairs @ power, [*pairs.shape[:-2], size, size, power.shape[-1]])
+        spectra *= kernels.factor[:, None, :] * kernels.factor
+        if size == owner.shape[1]:
+            return spectra
+        owner = tf.constant(owner, power.dtype)
+        return tf.einsum("...rsl,rt,su->...tul", spectra, owner, owner)
+    rows = kernels.radial[..., None, :] * kernels.factor[:, :, None]
+    owner = tf.constant(owner, power.dtype)
+    full = kernels.rest + tf.einsum("...rln,rt->...tln", rows, owner)
+    weighted = full * tf.linalg.matrix_transpose(power)[..., None, :, :]
+    return tf.einsum("...tln,...uln->...tul", full, weighted)
+
+
+def _together(kernels: Sequence[Kernels], num_ell: int) -> Kernels:
+    """Kernels of several probes, with their tracers numbered on."""
+    owner, rests, count = [], [], 0
+    for each in kernels:
+        num_tracers = max(each.owner) + 1
+        owner += [count + tracer for tracer in each.owner]
+        count += num_tracers
+        shape = [*each.radial.shape[:-2], num_tracers, num_ell, each.radial.shape[-1]]
+        rests.append(tf.zeros(shape, each.radial.dtype) if each.rest is None else each.rest)
+    return Kernels(
+        tf.concat([each.radial for each in kernels], axis=-2),
+        tf.concat([each.factor for each in kernels], axis=0),
+        tuple(owner),
+        tf.concat(rests, axis=-3) if any(each.rest is not None for each in kernels) else None,
+    )
 
 
 def _line_of_sight(
@@ -131,7 +172,7 @@ def _line_of_sight(
     dtype = p.h.dtype
     bends = [edge for probe in probes for edge in probe.bends(dtype)]
     sources = [edge for probe in probes for edge in probe.sources(dtype)]
-    screens = [screen for probe in probes if (screen := probe.screen(dtype)) is not None]
+    screens = [screen for screen in (probe.screen(dtype) for probe in probes) if screen is not None]
     farthest = tf.reduce_max(tf.stack(screens)) if screens else None
     return LineOfSight.of(p, growth, bends, sources, farthest)
 

@@ -6,7 +6,7 @@ A probe holds tracers (tomographic bins) and gives the kernel of each in comovin
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -24,6 +24,22 @@ from flowpm_ext.numerics import quadrature
 ALIGNMENT = 5e-14 * 2.775366e11
 
 
+class Kernels(NamedTuple):
+    """Kernels of the tracers of a probe, as sums of products of distance and multipole.
+
+    Attributes:
+        radial: Functions of distance (h/Mpc), [..., num_rows, n].
+        factor: Function of ell that goes with each row, [num_rows, num_ell].
+        owner: Tracer to which each row belongs, one number a row.
+        rest: What is no such product, [..., num_tracers, num_ell, n], or None.
+    """
+
+    radial: tf.Tensor
+    factor: tf.Tensor
+    owner: tuple[int, ...]
+    rest: tf.Tensor | None = None
+
+
 class AbstractProbe(Structure, abc.ABC):
     """A set of tracers observed in the same way."""
 
@@ -37,15 +53,15 @@ class AbstractProbe(Structure, abc.ABC):
         """White noise power of each tracer (steradian), [num_tracers]."""
 
     @abc.abstractmethod
-    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
-        """Kernels in comoving distance (h/Mpc), [..., num_tracers, num_ell, n].
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
+        """Kernels in comoving distance at the n nodes of a line of sight.
 
         Args:
-            sight: The line of sight, with n nodes.
+            sight: The line of sight.
             ell: Multipoles, [num_ell].
 
         Returns:
-            The kernels at the nodes.
+            The kernels.
         """
 
     def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
@@ -113,7 +129,7 @@ class WeakLensing(AbstractProbe):
         """The n(z)."""
         return [nz.breakpoints(dtype) for nz in self.redshift_bins if nz.has_density]
 
-    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Lensing and alignment, with the spin-2 factor of ell."""
         radial = [_convergence(sight, nz) for nz in self.redshift_bins]
         if self.ia_bias is not None:
@@ -124,7 +140,7 @@ class WeakLensing(AbstractProbe):
             radial = [kernel + extra for kernel, extra in zip(radial, aligned, strict=True)]
         calibration = 1 + _each(self.multiplicative_bias, self.num_tracers, ell.dtype)
         spin = tf.sqrt(tf.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0.0)) / (ell + 0.5) ** 2
-        return (calibration[:, None] * _stack(radial))[..., None, :] * spin[:, None]
+        return _one_row_each(calibration[:, None] * _stack(radial), spin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,20 +194,20 @@ class NumberCounts(AbstractProbe):
         """All of n(z)."""
         return [nz.breakpoints(dtype) for nz in self.redshift_bins]
 
-    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Density, magnification and redshift-space distortion."""
         growth = sight.growth.factor(sight.a)
         counts = [
             bias(sight.z, growth) * nz(sight.z) * sight.density_of_redshift
             for nz, bias in zip(self.redshift_bins, self.bias, strict=True)
         ]
-        kernels = _stack(counts)[..., None, :] * tf.ones_like(ell)[:, None]
+        kernels = _one_row_each(_stack(counts), tf.ones_like(ell))
         if self.magnification_bias is not None:
             slope = 5 * _each(self.magnification_bias, self.num_tracers, ell.dtype) - 2
-            radial = _stack([_convergence(sight, nz) for nz in self.redshift_bins])
-            kernels += (slope[:, None] * radial)[..., None, :] * _scalar_factor(ell)[:, None]
+            lensed = _stack([_convergence(sight, nz) for nz in self.redshift_bins])
+            kernels = _joined(kernels, _one_row_each(slope[:, None] * lensed, _scalar_factor(ell)))
         if self.has_rsd:
-            kernels += _redshift_distortions(sight, ell, self.redshift_bins)
+            kernels = kernels._replace(rest=_redshift_distortions(sight, ell, self.redshift_bins))
         return kernels
 
 
@@ -230,10 +246,25 @@ class CMBLensing(AbstractProbe):
         """The last scattering surface."""
         return _scalar(self.z_source, dtype)
 
-    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> tf.Tensor:
+    def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Convergence of a source plane."""
         radial = sight.lensing_weight_of_plane(_scalar(self.z_source, ell.dtype))
-        return radial[..., None, None, :] * _scalar_factor(ell)[:, None]
+        return _one_row_each(radial[..., None, :], _scalar_factor(ell))
+
+
+def _one_row_each(radial: tf.Tensor, factor: tf.Tensor) -> Kernels:
+    """Kernels that share one function of ell, [num_ell]."""
+    count = radial.shape[-2]
+    return Kernels(radial, tf.tile(factor[None], [count, 1]), tuple(range(count)))
+
+
+def _joined(first: Kernels, second: Kernels) -> Kernels:
+    """Two terms of the same tracers."""
+    return Kernels(
+        tf.concat([first.radial, second.radial], axis=-2),
+        tf.concat([first.factor, second.factor], axis=0),
+        first.owner + second.owner,
+    )
 
 
 def _convergence(sight: LineOfSight, nz: RedshiftDistribution) -> tf.Tensor:

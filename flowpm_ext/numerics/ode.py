@@ -25,40 +25,41 @@ def solve_linear(
     References:
         Blelloch 1990, CMU-CS-90-190 (prefix scans of linear recurrences).
     """
-    size = matrix.shape[-1]
-    homogeneous = source is None
-    if homogeneous:
-        source = tf.zeros_like(matrix[..., 0])
-    # Affine maps as matrices of one row more: the state is (y, 1).
-    extended = tf.concat([matrix, source[..., None]], axis=-1)  # [..., points, d, d + 1]
-    extended = tf.pad(extended, [[0, 0]] * (extended.shape.rank - 2) + [[0, 1], [0, 0]])
-    if homogeneous:
-        extended, size = matrix, size - 1
-    start, middle, end = (extended[..., i : i + n : 2, :, :] for i, n in _stages(extended))
-    one = tf.eye(size + 1, dtype=matrix.dtype)
-    k1 = start
-    k2 = middle @ (one + 0.5 * step * k1)
-    k3 = middle @ (one + 0.5 * step * k2)
-    k4 = end @ (one + step * k3)
-    maps = one + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)  # [..., num_steps, d + 1, d + 1]
-    if not homogeneous:
+    if source is not None:
+        # An affine map is a matrix of one row more, on the state (y, 1).
+        matrix = tf.concat([matrix, source[..., None]], axis=-1)  # [..., points, d, d + 1]
+        matrix = tf.pad(matrix, [[0, 0]] * (matrix.shape.rank - 2) + [[0, 1], [0, 0]])
         initial = tf.concat([initial, tf.ones_like(initial[..., :1])], axis=-1)
-    states = tf.linalg.matvec(_prefix_products(maps), initial[..., None, :])
-    states = tf.concat([tf.broadcast_to(initial, states[..., 0, :].shape)[..., None, :], states], -2)
-    return states if homogeneous else states[..., :-1]
+    maps = _runge_kutta_maps(matrix, step)
+    maps = tf.concat([tf.zeros_like(maps[..., :1, :, :]) + _one(maps), maps], axis=-3)
+    states = tf.reduce_sum(_prefix_products(maps) * initial[..., None, None, :], axis=-1)
+    return states if source is None else states[..., :-1]
 
 
-def _stages(points: tf.Tensor) -> tuple[tuple[int, int], ...]:
-    """First index, and span of indices, of the starts, middles and ends of the steps."""
-    span = points.shape[-3] - 2
-    return (0, span), (1, span), (2, span)
+def _runge_kutta_maps(matrix: tf.Tensor, step: float) -> tf.Tensor:
+    """Map of y over each step, [..., num_steps, d, d], from A at nodes and midpoints."""
+    start, middle, end = matrix[..., :-2:2, :, :], matrix[..., 1::2, :, :], matrix[..., 2::2, :, :]
+    k1 = start
+    k2 = middle + 0.5 * step * _product(middle, k1)
+    k3 = middle + 0.5 * step * _product(middle, k2)
+    k4 = end + step * _product(end, k3)
+    return _one(matrix) + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
 def _prefix_products(maps: tf.Tensor) -> tf.Tensor:
     """Products maps[i] @ ... @ maps[0] for every i, shape [..., num_steps, d, d]."""
     shift = 1
     while shift < maps.shape[-3]:  # doubling: log2(num_steps) rounds
-        later = maps[..., shift:, :, :] @ maps[..., :-shift, :, :]
+        later = _product(maps[..., shift:, :, :], maps[..., :-shift, :, :])
         maps = tf.concat([maps[..., :shift, :, :], later], axis=-3)
         shift *= 2
     return maps
+
+
+def _product(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Matrix product of very small matrices, as sums that a compiler fuses."""
+    return tf.reduce_sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
+
+
+def _one(matrix: tf.Tensor) -> tf.Tensor:
+    return tf.eye(matrix.shape[-1], dtype=matrix.dtype)

@@ -5,9 +5,12 @@ the parameters; only their number is fixed.
 """
 
 import functools
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
+
+Edges = TypeVar("Edges", tf.Tensor, np.ndarray)
 
 
 @functools.lru_cache
@@ -48,17 +51,20 @@ def running_weights(num_nodes: int) -> np.ndarray:
     return np.stack(integrals, axis=1) @ coefficients
 
 
-def panel_nodes(edges: tf.Tensor, num_nodes: int) -> tuple[tf.Tensor, tf.Tensor]:
+def panel_nodes(edges: Edges, num_nodes: int) -> tuple[Edges, Edges]:
     """Nodes and weights of a composite rule on consecutive panels.
 
     Args:
-        edges: Edges of the panels, not decreasing, shape [..., num_panels + 1].
+        edges: Edges of the panels, not decreasing, shape [..., num_panels + 1]. NumPy edges
+            give a fixed rule in NumPy, tensors one that moves with them.
         num_nodes: Nodes in each panel.
 
     Returns:
         Nodes and weights, shape [..., num_panels, num_nodes] each.
     """
-    nodes, weights = (tf.constant(x, edges.dtype) for x in gauss_legendre(num_nodes))
+    nodes, weights = gauss_legendre(num_nodes)
+    if not isinstance(edges, np.ndarray):
+        nodes, weights = tf.constant(nodes, edges.dtype), tf.constant(weights, edges.dtype)
     width = (edges[..., 1:] - edges[..., :-1])[..., None]  # [..., num_panels, 1]
     return edges[..., :-1, None] + width * nodes, width * weights
 
