@@ -63,9 +63,12 @@ class AbstractEstimator(abc.ABC):
         """
         scatter = []
         for start in range(0, len(weights), BATCH_SIZE):
-            g = self.adjoint(weights[start : start + BATCH_SIZE])
+            batch = weights[start : start + BATCH_SIZE]
+            # Filled up with copies: another number of maps would compile the solver anew.
+            missing = BATCH_SIZE - len(batch)
+            g = self.adjoint(np.pad(batch, [(0, missing), (0, 0), (0, 0)], mode="edge"))
             variance = np.sum(np.abs(g) ** 2 * shear_map.rotation_variance, axis=(-2, -1))
-            scatter.extend(np.sqrt(variance))
+            scatter.extend(np.sqrt(variance[: len(batch)]))
         return np.asarray(scatter)
 
 

@@ -43,7 +43,7 @@ def test_estimators_are_linear_with_their_adjoint(name, request):
     both = made.estimator(np.stack([data[0] - 3 * data[1], data[0]])).kappa[0]
     # The solver's tolerance.
     np.testing.assert_allclose(both, one - 3 * two, atol=1e-5 * np.abs(both).max())
-    g = made.estimator.adjoint(weights[np.newaxis])
+    g = made.estimator.adjoint(np.stack([weights] * estimators.BATCH_SIZE))[0]
     product = np.sum(np.conj(g) * data[0]).real
     assert np.sum(weights * one) == pytest.approx(product, rel=1e-4)
 
