@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import Column, Table
 
 from flowpm_ext.core import checks
 
@@ -136,7 +136,7 @@ def read_nz(nz: Source | tuple) -> tuple[np.ndarray, np.ndarray]:
         table = read_table(nz, "nz")
         received = f"{len(table.colnames)} columns"
         checks.require(len(table.colnames) >= 2, "nz", "have two columns, z and n", received)
-        z, counts = (_numbers(table.columns[i]) for i in range(2))
+        z, counts = (_numbers(table.columns[i]) for i in (0, 1))
     same = z.ndim == 1 and z.shape == counts.shape and z.size >= 2
     checks.require(same, "nz", "list at least two redshifts", f"shapes {z.shape}, {counts.shape}")
     checks.finite(z, "nz (z)")
@@ -186,13 +186,13 @@ def read_table(source: Source, name: str) -> Table:
         name: Name of the argument, for the message.
 
     Returns:
-        The table.
+        The table, its columns plain or with a unit.
 
     Raises:
         ValueError: If there is no such file, or it is not a whole table.
     """
     if isinstance(source, Table):
-        return source
+        return Table(source)  # a table of quantities as one of columns with units
     path = pathlib.Path(source)
     checks.require(path.is_file(), name, "be a file that exists", str(path))
     try:
@@ -210,7 +210,9 @@ def read_table(source: Source, name: str) -> Table:
 def _read_any(path: pathlib.Path) -> Table:
     """By its extension or its first bytes, else as text."""
     known = {".fits", ".fit", ".gz", ".hdf5", ".h5", ".ecsv", ".votable", ".xml", ".csv"}
-    if path.suffix.lower() in known:
+    with path.open("rb") as file:
+        is_binary = file.read(6).startswith((b"SIMPLE", b"\x89HDF"))
+    if is_binary or path.suffix.lower() in known:
         return Table.read(path)
     header, first = "", ""
     with path.open() as lines:
@@ -251,13 +253,19 @@ def _check_positions(ra: np.ndarray, dec: np.ndarray, source: str) -> None:
     checks.in_range(dec, f"{source} (dec)", -90.0, 90.0, "Give degrees.")
 
 
-def _numbers(column: object) -> np.ndarray:
+def _numbers(column: Column) -> np.ndarray:
     """A column as float64, NaN where it is masked."""
+    is_plain = column.dtype.kind in "biuf" and column.ndim == 1
+    received = f"{column.dtype} of shape {column.shape}"
+    checks.require(is_plain, f"column {column.info.name}", "hold one number per row", received)
     return np.asarray(np.ma.filled(np.ma.asarray(column, np.float64), np.nan))
 
 
-def _degrees(column: object) -> np.ndarray:
+def _degrees(column: Column) -> np.ndarray:
     """A column of angles as float64 degrees."""
-    unit = getattr(column, "unit", None)
-    scale = 1.0 if unit is None else unit.to(u.deg)
-    return _numbers(column) * scale
+    values = _numbers(column)
+    if column.unit is None:
+        return values
+    is_angle = column.unit.is_equivalent(u.deg)
+    checks.require(is_angle, f"column {column.info.name}", "be an angle", str(column.unit))
+    return values * column.unit.to(u.deg)

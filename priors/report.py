@@ -112,10 +112,10 @@ def summary(report: Mapping[str, Any]) -> str:
     survey = report["survey"]
     lines = [
         f"{survey['galaxies']} galaxies, {survey['galaxies_per_arcmin2']:.1f} per square "
-        "arcminute; "
-        f"{survey['observed_fraction']:.1%} of {survey['num_pixels']} pixels observed; "
-        f"solver: {survey['iterations']} iterations to {survey['residual']:.0e}.",
+        f"arcminute; {survey['observed_fraction']:.1%} of {survey['num_pixels']} pixels observed."
     ]
+    if survey["iterations"]:
+        lines[0] += f" Solved in {survey['iterations']} iterations to {survey['residual']:.0e}."
     if "clusters" in report:
         found = report["clusters"]
         lines.append(

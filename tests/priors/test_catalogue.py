@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import QTable, Table
 
 from priors.catalogue import read_clusters, read_nz, read_shear_catalogue
 
@@ -25,11 +25,11 @@ def galaxies(**changes):
     return Table({name: changes.get(name, values) for name, values in columns.items()})
 
 
-@pytest.mark.parametrize("name", ["g.fits", "g.hdf5", "g.ecsv", "g.txt"])
+@pytest.mark.parametrize("name", ["g.fits", "g.hdf5", "g.ecsv", "g.txt", "g.cat"])
 def test_formats_agree(tmp_path, name):
     options = {"path": "table", "serialize_meta": False} if name == "g.hdf5" else {}
-    if name == "g.txt":
-        options = {"format": "ascii.commented_header"}
+    if name in ("g.txt", "g.cat"):
+        options = {"format": "ascii.commented_header" if name == "g.txt" else "fits"}
     galaxies().write(tmp_path / name, **options)
     read = read_shear_catalogue(tmp_path / name)
     np.testing.assert_array_equal(read.ellipticity, [0.1, -0.2 + 0.4j, 0.3 - 0.1j])
@@ -41,11 +41,12 @@ def test_columns_units_and_sign():
     table = galaxies()
     table["ra"] = (np.asarray(table["ra"]) * u.deg).to(u.rad)
     table.rename_columns(["dec", "weight"], ["DELTA", "w"])
-    read = read_shear_catalogue(table, {"dec": "DELTA", "weight": "w"}, flip_e2=True)
-    # A rounding or two from the change of unit.
-    np.testing.assert_allclose(read.ra, [150.0, 150.1, 150.2], rtol=1e-15)
-    np.testing.assert_array_equal(read.ellipticity.imag, [0.0, -0.4, 0.1])
-    np.testing.assert_array_equal(read.weight, [1.0, 2.0, 0.5])
+    for kind in (Table, QTable):
+        read = read_shear_catalogue(kind(table), {"dec": "DELTA", "weight": "w"}, flip_e2=True)
+        # A rounding or two from the change of unit.
+        np.testing.assert_allclose(read.ra, [150.0, 150.1, 150.2], rtol=1e-15)
+        np.testing.assert_array_equal(read.ellipticity.imag, [0.0, -0.4, 0.1])
+        np.testing.assert_array_equal(read.weight, [1.0, 2.0, 0.5])
 
 
 def test_no_weight_means_one():
@@ -86,6 +87,19 @@ def test_masked_values_and_empty_tables_are_refused():
         read_shear_catalogue(table)
     with pytest.raises(ValueError, match="hold at least one galaxy"):
         read_shear_catalogue(galaxies()[:0])
+
+
+def test_columns_that_are_no_numbers_or_no_angles_are_refused():
+    with pytest.raises(
+        ValueError, match=r"`column e1` must hold one number per row. Received: '<U"
+    ):
+        read_shear_catalogue(galaxies(e1=["a", "b", "c"]))
+    with pytest.raises(ValueError, match="`column e2` must hold one number per row"):
+        read_shear_catalogue(galaxies(e2=np.zeros([3, 2])))
+    table = galaxies()
+    table["dec"].unit = "km"
+    with pytest.raises(ValueError, match=r"`column dec` must be an angle. Received: 'km'"):
+        read_shear_catalogue(table)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 2000, 5800])
