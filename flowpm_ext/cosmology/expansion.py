@@ -13,6 +13,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.numerics import quadrature
+from flowpm_ext.numerics.roots import implicit_step
 
 HUBBLE_RADIUS = 2997.92458  # c / (100 km/s/Mpc), in Mpc/h
 NUM_DISTANCE_NODES = 64  # the integrand is smooth in ln a: 1e-14 at z < 100
@@ -267,8 +268,8 @@ def luminosity_distance(cosmo: Cosmology, a: TensorLike) -> tf.Tensor:
 def a_of_chi(cosmo: Cosmology, chi: TensorLike) -> tf.Tensor:
     """Scale factor at a radial comoving distance, the inverse of `radial_comoving_distance`.
 
-    A table gives a first guess; Newton steps on the exact distance follow, the last two of
-    which carry the gradients of the implicit function, exact to third order.
+    A table gives a first guess, Newton steps on the exact distance the root, and an implicit
+    step its first and second derivatives.
 
     Args:
         cosmo: Cosmology, or a batch.
@@ -295,10 +296,13 @@ def a_of_chi(cosmo: Cosmology, chi: TensorLike) -> tf.Tensor:
     left = tf.gather(chi_table, cell, axis=-1, batch_dims=batch_axes)
     right = tf.gather(chi_table, cell + 1, axis=-1, batch_dims=batch_axes)
     log_a = tf.gather(table, cell) + spacing * (left - flat) / (left - right)
-    for step in range(4):
-        log_a = log_a if step == 3 else tf.stop_gradient(log_a)
-        a = tf.exp(log_a)
-        log_a += (distance(p, a) - flat) * a * tf.sqrt(squared_rate(p, a)) / HUBBLE_RADIUS
+    for _ in range(2):
+        log_a += (distance(p, tf.exp(log_a)) - flat) / _distance_slope(p, tf.exp(log_a))
+    log_a = tf.stop_gradient(log_a)
+    a = tf.exp(log_a)
+    slope = -_distance_slope(p, a)
+    curvature = -slope * (1 + log_rate_slope(p, a))
+    log_a += implicit_step(distance(p, a) - flat, slope, curvature)
     return tf.reshape(tf.exp(log_a), tf.concat([tf.shape(log_a)[:-1], tf.shape(chi)], axis=0))
 
 
@@ -358,6 +362,11 @@ def _series(x: tf.Tensor, first: int) -> tf.Tensor:
     for n in range(20, 0, -1):
         total = 1 + total * x / ((2 * n + first) * (2 * n + first - 1))
     return total
+
+
+def _distance_slope(p: Cosmology, a: tf.Tensor) -> tf.Tensor:
+    """-d chi / d ln a (Mpc/h) for parameters [..., 1] and a of [..., n]: [..., n]."""
+    return HUBBLE_RADIUS / (a * tf.sqrt(squared_rate(p, a)))
 
 
 def deeper(p: Cosmology) -> Cosmology:

@@ -1,4 +1,4 @@
-"""Nonlinear matter power by halofit, with every root found to third order in the parameters."""
+"""Nonlinear matter power by halofit, whose roots carry exact first and second derivatives."""
 
 import dataclasses
 import functools
@@ -15,6 +15,7 @@ from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.cosmology.spectrum import LinearSpectrum
 from flowpm_ext.cosmology.transfer import drag_scale_factor
 from flowpm_ext.numerics import quadrature
+from flowpm_ext.numerics.roots import implicit_step
 
 SMALLEST = 1e-3  # Mpc/h; where less than this is nonlinear, the spectrum stays linear
 NUM_RADII = 97
@@ -57,15 +58,14 @@ class Halofit(Structure):
         """Prepare for scale factors [n] or [..., n]."""
         p = linear.parameters
         factor = growth.factor(a)  # [..., n]
-        log_radius, is_nonlinear = _nonlinear_radius(linear, factor)
-        _, first, second = _moments(linear, log_radius)
+        log_radius, slope, curvature, is_nonlinear = _nonlinear_scale(linear, factor)
         if effective_w:
             # The densities too are those of the cosmology with a constant w.
             p = p.replace(w0=effective_equation_of_state(p, a), wa=tf.zeros_like(p.wa))
         matter = expansion.matter_fraction(p, a)
         dark = p.Omega_de * expansion.dark_energy(p, a) / expansion.squared_rate(p, a)
         columns = (
-            factor, tf.exp(-log_radius), -3 - first, -second, matter, dark,
+            factor, tf.exp(-log_radius), -3 - slope, -curvature, matter, dark,
             (1 + p.w0) * dark, is_nonlinear,
         )  # fmt: skip
         return cls(linear, *(x[..., None] for x in columns))
@@ -144,52 +144,89 @@ def effective_equation_of_state(p: Cosmology, a: tf.Tensor) -> tf.Tensor:
     matter = deep.Omega_k / x**2 + deep.Omega_m / x**3 + deep.Omega_r / x**4
     target = 1 / tf.sqrt(matter + deep.Omega_de * expansion.dark_energy(deep, x))
     w = tf.stop_gradient(p.w0 + p.wa * (1 - a) / 2)
-    for step in range(4):
-        w = w if step == 3 else tf.stop_gradient(w)
-        dark = deep.Omega_de * tf.exp(-3 * (1 + w[..., None]) * log_x)
-        rate = tf.math.rsqrt(matter + dark)
-        excess = tf.linalg.matvec((rate - target) / x, weights)
-        slope = tf.linalg.matvec(1.5 * log_x * dark * rate**3 / x, weights)
+    for _ in range(2):
+        excess, slope, _ = _distance_excess(w, target, matter, deep.Omega_de, log_x, weights)
         w = tf.clip_by_value(w - tf.math.divide_no_nan(excess, slope), -3.0, 0.0)
-    return w
+    w = tf.stop_gradient(w)
+    return w + implicit_step(
+        *_distance_excess(w, target, matter, deep.Omega_de, log_x, weights)
+    )
 
 
-def _nonlinear_radius(linear: LinearSpectrum, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """ln R at which the variance times D1**2 is one, and whether there is one; [..., n] each.
+def _distance_excess(
+    w: tf.Tensor,
+    target: tf.Tensor,
+    matter: tf.Tensor,
+    Omega_de: tf.Tensor,
+    log_x: tf.Tensor,
+    weights: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Distance with constant w less the target, and its first two derivatives in w; [..., n]."""
+    dark = Omega_de * tf.exp(-3 * (1 + w[..., None]) * log_x)
+    rate = tf.math.rsqrt(matter + dark)
+    inverse = tf.exp(-log_x)
+    first = 1.5 * log_x * dark * rate**3
+    second = 3 * log_x * first * (1.5 * dark * rate**2 - 1)
+    terms = ((rate - target) * inverse, first * inverse, second * inverse)
+    return tuple(tf.linalg.matvec(term, weights) for term in terms)
 
-    The last two Newton steps carry the gradients of the implicit function, exact to third
-    order, because each step squares the error.
+
+def _nonlinear_scale(
+    linear: LinearSpectrum, factor: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Where the variance times D1**2 is one: ln R, the slope and curvature of ln variance in
+    ln R there, and whether there is such a radius; [..., n] each.
+
+    The root is found without gradients; a Taylor series around it then carries them, exact to
+    second order, for one evaluation of the integrals.
     """
     log_radii = np.linspace(math.log(SMALLEST), math.log(100.0), NUM_RADII)
-    table = _moments(linear, tf.constant(log_radii, factor.dtype))[0]  # [..., NUM_RADII]
+    table = _log_variance(linear, tf.constant(log_radii, factor.dtype))[0]  # [..., NUM_RADII]
     target = -2 * tf.math.log(factor)  # [..., n]
     is_nonlinear = target < table[..., :1]
     target = tf.minimum(target, table[..., :1])
+    guess = _inverse_of_table(log_radii, tf.stop_gradient(table), tf.stop_gradient(target))
+    for _ in range(2):
+        value, slope, *_ = _log_variance(linear, guess)
+        guess -= (value - target) / slope
+    root = tf.stop_gradient(guess)
+    value, d1, d2, d3, d4 = _log_variance(linear, root)
+    step = implicit_step(value - target, d1, d2)
+    slope = d1 + step * (d2 + step * d3 / 2)
+    curvature = d2 + step * (d3 + step * d4 / 2)
+    return root + step, slope, curvature, is_nonlinear
+
+
+def _inverse_of_table(x: np.ndarray, table: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """x where a decreasing table [..., m] over even x reaches targets [..., n], linearly."""
     larger = tf.cast(table[..., None, :] > target[..., None], tf.int32)
-    cell = tf.clip_by_value(tf.reduce_sum(larger, axis=-1) - 1, 0, NUM_RADII - 2)
+    cell = tf.clip_by_value(tf.reduce_sum(larger, axis=-1) - 1, 0, x.size - 2)
     left = tf.gather(table, cell, axis=-1, batch_dims=table.shape.rank - 1)
     right = tf.gather(table, cell + 1, axis=-1, batch_dims=table.shape.rank - 1)
-    radii = tf.constant(log_radii, factor.dtype)
-    guess = tf.gather(radii, cell) + (radii[1] - radii[0]) * (left - target) / (left - right)
-    for step in range(3):
-        guess = guess if step == 2 else tf.stop_gradient(guess)
-        variance, slope, _ = _moments(linear, guess)
-        guess -= (variance - target) / slope
-    return guess, is_nonlinear
+    start = tf.gather(tf.constant(x, table.dtype), cell)
+    return start + (x[1] - x[0]) * (left - target) / (left - right)
 
 
-def _moments(
-    linear: LinearSpectrum, log_radius: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """ln of the Gaussian-smoothed variance at a = 1, and its derivatives in ln R; [..., n] each."""
+def _log_variance(linear: LinearSpectrum, log_radius: tf.Tensor) -> list[tf.Tensor]:
+    """ln of the Gaussian-smoothed variance at a = 1 and four derivatives in ln R; [..., n] each."""
     k, weights = (tf.constant(x, log_radius.dtype) for x in _gaussian_rule())
     variance = linear(k) * weights  # [..., nodes]
     u = (k * tf.exp(log_radius)[..., None]) ** 2  # [..., n, nodes]
-    smoothed = variance[..., None, :] * tf.exp(-u)
-    total = tf.reduce_sum(smoothed, axis=-1)
-    first = -2 * tf.reduce_sum(u * smoothed, axis=-1) / total
-    second = 4 * tf.reduce_sum((u - 1) * u * smoothed, axis=-1) / total - first**2
-    return tf.math.log(total), first, second
+    term = variance[..., None, :] * tf.exp(-u)
+    moments = []
+    for _ in range(5):
+        moments.append(tf.reduce_sum(term, axis=-1))
+        term = term * u
+    total, m1, m2, m3, m4 = moments
+    # d M_j / d ln R = 2 j M_j - 2 M_(j+1), from total downwards.
+    d1 = -2 * m1 / total
+    d2 = 4 * (m2 - m1) / total
+    d3 = 8 * (3 * m2 - m3 - m1) / total
+    d4 = 16 * (7 * m2 - 6 * m3 + m4 - m1) / total
+    second = d2 - d1**2
+    third = d3 - 3 * d1 * second - d1**3
+    fourth = d4 - 4 * d1 * third - 3 * second**2 - 6 * d1**2 * second - d1**4
+    return [tf.math.log(total), d1, second, third, fourth]
 
 
 @functools.lru_cache
