@@ -29,7 +29,8 @@ class MassMap:
 
     Attributes:
         kappa_e: Convergence (dimensionless).
-        kappa_b: The same of the shear turned by 45 degrees, where lensing leaves nothing.
+        kappa_b: The same of the shear turned by 45 degrees, where lensing leaves nothing; the
+            edges of the survey mix a little of the E mode into it.
         std: Standard deviation of the error of `kappa_e`.
         samples: Draws from the posterior of the convergence, [num_samples, ny, nx].
         shear_map: The binned shear.
