@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
 from flowpm_ext.cosmology.line_of_sight import HUBBLE_RADIUS, LineOfSight
@@ -180,7 +180,7 @@ def _line_of_sight(
 def _multipoles(ell: TensorLike, dtype: tf.DType) -> tf.Tensor:
     checks.rank(ell, "ell", 1)
     checks.positive(ell, "ell")
-    return tf.cast(tf.convert_to_tensor(ell), dtype)
+    return cast(ell, dtype)
 
 
 def _check_probes(probes: Sequence[AbstractProbe]) -> None:

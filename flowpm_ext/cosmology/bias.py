@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import Structure, TensorLike
+from flowpm_ext.core.types import Structure, TensorLike, cast
 
 Bias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -151,4 +151,4 @@ def as_bias(value: Bias | TensorLike, name: str) -> Bias:
 
 def _column(value: TensorLike, z: tf.Tensor) -> tf.Tensor:
     """A parameter as [..., 1] in the type of `z`."""
-    return tf.cast(tf.convert_to_tensor(value), z.dtype)[..., None]
+    return cast(value, z.dtype)[..., None]

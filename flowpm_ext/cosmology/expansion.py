@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.numerics import quadrature
 from flowpm_ext.numerics.roots import implicit_step
@@ -285,7 +285,7 @@ def a_of_chi(cosmo: Cosmology, chi: TensorLike) -> tf.Tensor:
         Hogg 1999, arXiv:astro-ph/9905116.
     """
     checks.non_negative(chi, "chi")
-    chi = tf.cast(tf.convert_to_tensor(chi), cosmo.dtype)
+    chi = cast(chi, cosmo.dtype)
     flat, p = tf.reshape(chi, [-1]), cosmo.columns()
     spacing = math.log(1 / EARLIEST) / 128
     table = math.log(EARLIEST) + spacing * tf.range(129, dtype=cosmo.dtype)

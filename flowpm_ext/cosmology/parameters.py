@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks, units
-from flowpm_ext.core.types import Structure, TensorLike, known
+from flowpm_ext.core.types import Structure, TensorLike, cast, known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Cosmology(Structure):
 
     def tensors(self) -> Self:
         """The cosmology with its parameters as tensors of its dtype."""
-        return tf.nest.map_structure(lambda x: tf.convert_to_tensor(x, self.dtype), self)
+        return tf.nest.map_structure(lambda x: cast(x, self.dtype), self)
 
     def columns(self) -> Self:
         """The cosmology with its parameters as tensors [..., 1], ready to meet an axis."""

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks, units
-from flowpm_ext.core.types import TensorLike, known
+from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
 from flowpm_ext.cosmology.parameters import Cosmology
@@ -170,7 +170,7 @@ def _arguments(
     k = units.to_value(k, "h/Mpc", "k", known(cosmo.h))
     checks.in_range(k, "k", 1e-7, 1e6, "Wavenumbers are in h/Mpc.")
     checks.in_range(a, "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
-    return tuple(tf.cast(tf.convert_to_tensor(x), cosmo.dtype) for x in (k, a))
+    return tuple(cast(x, cosmo.dtype) for x in (k, a))
 
 
 def _shaped(power: tf.Tensor, k: tf.Tensor, a: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import Structure, TensorLike, static
+from flowpm_ext.core.types import Structure, TensorLike, cast, static
 from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.bias import Bias, as_bias
 from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
@@ -244,11 +244,11 @@ class CMBLensing(AbstractProbe):
 
     def screen(self, dtype: tf.DType) -> tf.Tensor:
         """The last scattering surface."""
-        return _scalar(self.z_source, dtype)
+        return cast(self.z_source, dtype)
 
     def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Convergence of a source plane."""
-        radial = sight.lensing_weight_of_plane(_scalar(self.z_source, ell.dtype))
+        radial = sight.lensing_weight_of_plane(cast(self.z_source, ell.dtype))
         return _one_row_each(radial[..., None, :], _scalar_factor(ell))
 
 
@@ -343,22 +343,18 @@ def _check_bins(bins: Sequence[Any], need_density: bool) -> None:
 
 def _densities(probe: WeakLensing | NumberCounts, dtype: tf.DType) -> tf.Tensor:
     """Galaxies per steradian of each bin, [num_tracers]."""
-    return tf.stack([_scalar(nz.gals_per_steradian, dtype) for nz in probe.redshift_bins])
+    return tf.stack([cast(nz.gals_per_steradian, dtype) for nz in probe.redshift_bins])
 
 
 def _each(value: TensorLike | Sequence[TensorLike], count: int, dtype: tf.DType) -> tf.Tensor:
     """One number for all tracers or one for each, as [count]."""
     values = value if isinstance(value, list | tuple) else [value]
-    tensor = tf.concat([tf.reshape(_scalar(v, dtype), [-1]) for v in values], axis=0)
+    tensor = tf.concat([tf.reshape(cast(v, dtype), [-1]) for v in values], axis=0)
     checks.require(
         tensor.shape[0] in (1, count), "a number of each tracer",
         f"come once, or once for each of {count} tracers", f"{tensor.shape[0]}",
     )  # fmt: skip
     return tf.broadcast_to(tensor, [count])
-
-
-def _scalar(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
-    return tf.cast(tf.convert_to_tensor(value), dtype)
 
 
 def _stack(radial: Sequence[tf.Tensor]) -> tf.Tensor:
