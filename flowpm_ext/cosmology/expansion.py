@@ -355,12 +355,12 @@ def curvature_cosine(p: Cosmology, chi: tf.Tensor) -> tf.Tensor:
 def _series(x: tf.Tensor, first: int) -> tf.Tensor:
     """sum over n of x**n / (2 n + first)!: cosh(sqrt(x)), or sinh(sqrt(x)) / sqrt(x).
 
-    Both are entire in x, so no branch is needed for open, flat and closed; twenty terms
-    reach machine precision for |x| < 50, far beyond any universe.
+    Both are entire in x, so no branch is needed for open, flat and closed; fourteen terms
+    reach machine precision for |x| < 10, beyond any universe of |Omega_k| < 1.
     """
-    total = tf.ones_like(x)
-    for n in range(20, 0, -1):
-        total = 1 + total * x / ((2 * n + first) * (2 * n + first - 1))
+    total = 1.0
+    for n in range(14, 0, -1):
+        total = 1 + total * x * (1 / ((2 * n + first) * (2 * n + first - 1)))
     return total
 
 

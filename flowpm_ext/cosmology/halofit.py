@@ -181,16 +181,18 @@ def _nonlinear_scale(
     second order, for one evaluation of the integrals.
     """
     log_radii = np.linspace(math.log(SMALLEST), math.log(100.0), NUM_RADII)
-    table = _log_variance(linear, tf.constant(log_radii, factor.dtype))[0]  # [..., NUM_RADII]
+    k, weights = (tf.constant(x, factor.dtype) for x in _gaussian_rule())
+    log_variance = functools.partial(_log_variance, k, linear(k) * weights)
+    table = log_variance(tf.constant(log_radii, factor.dtype))[0]  # [..., NUM_RADII]
     target = -2 * tf.math.log(factor)  # [..., n]
     is_nonlinear = target < table[..., :1]
     target = tf.minimum(target, table[..., :1])
     guess = _inverse_of_table(log_radii, tf.stop_gradient(table), tf.stop_gradient(target))
     for _ in range(2):
-        value, slope, *_ = _log_variance(linear, guess)
+        value, slope, *_ = log_variance(guess)
         guess -= (value - target) / slope
     root = tf.stop_gradient(guess)
-    value, d1, d2, d3, d4 = _log_variance(linear, root)
+    value, d1, d2, d3, d4 = log_variance(root)
     step = implicit_step(value - target, d1, d2)
     slope = d1 + step * (d2 + step * d3 / 2)
     curvature = d2 + step * (d3 + step * d4 / 2)
@@ -207,10 +209,11 @@ def _inverse_of_table(x: np.ndarray, table: tf.Tensor, target: tf.Tensor) -> tf.
     return start + (x[1] - x[0]) * (left - target) / (left - right)
 
 
-def _log_variance(linear: LinearSpectrum, log_radius: tf.Tensor) -> list[tf.Tensor]:
-    """ln of the Gaussian-smoothed variance at a = 1 and four derivatives in ln R; [..., n] each."""
-    k, weights = (tf.constant(x, log_radius.dtype) for x in _gaussian_rule())
-    variance = linear(k) * weights  # [..., nodes]
+def _log_variance(k: tf.Tensor, variance: tf.Tensor, log_radius: tf.Tensor) -> list[tf.Tensor]:
+    """ln of the Gaussian-smoothed variance and four derivatives in ln R; [..., n] each.
+
+    From the variance at each node k, [..., nodes].
+    """
     u = (k * tf.exp(log_radius)[..., None]) ** 2  # [..., n, nodes]
     term = variance[..., None, :] * tf.exp(-u)
     moments = []

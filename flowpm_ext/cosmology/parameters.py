@@ -220,7 +220,7 @@ def radiation_density(h: TensorLike, T_cmb: float = 2.7255, N_eff: float = 3.046
     checks.positive(T_cmb, "T_cmb")
     checks.non_negative(N_eff, "N_eff")
     # 4 sigma_SB T**4 / c**3 over the critical density of h = 1, at T = 2.7255 K.
-    photons = 2.4728e-5 * (T_cmb / 2.7255) ** 4 / h**2
+    photons = 2.47298e-5 * (T_cmb / 2.7255) ** 4 / h**2
     return photons * (1 + 7 / 8 * (4 / 11) ** (4 / 3) * N_eff)
 
 
