@@ -145,9 +145,7 @@ class GrowthTable(Structure):
 
     def _value(self, table: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
         h = _spacing(NUM_SECOND)
-        return hermite(
-            _position(a, h), table[..., 0], h * table[..., 1], h**2 * table[..., 2]
-        )
+        return hermite(_position(a, h), table[..., 0], h * table[..., 1], h**2 * table[..., 2])
 
     def _slope(self, table: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
         h = _spacing(NUM_SECOND)
@@ -159,9 +157,7 @@ def _solve_first(p: Cosmology) -> tf.Tensor:
     a = _grid(2 * NUM_FIRST, p)
     slope, matter = expansion.log_rate_slope(p, a), expansion.matter_fraction(p, a)
     friction, pull = 4 + slope, 3 + slope - 1.5 * matter
-    state = ode.solve_linear(
-        _companion(friction, pull), None, _early_first(p), _spacing(NUM_FIRST)
-    )
+    state = ode.solve_linear(_companion(friction, pull), None, _early_first(p), _spacing(NUM_FIRST))
     return _with_curvature(state, friction[..., ::2], pull[..., ::2], 0.0)
 
 
@@ -196,13 +192,29 @@ def _early_first(p: Cosmology) -> tf.Tensor:
 
 
 def _early_second(p: Cosmology) -> tf.Tensor:
-    """(g2, g2') at the first entry, to the same order; radiation only slows D1 in it."""
-    g, slope = tf.ones_like(p.Omega_m), tf.zeros_like(p.Omega_m)
+    """(g2, g2') at the first entry, to the same order; with radiation, from D2 = 0 before."""
+    g, slope = _second_with_radiation(p.Omega_r / (p.Omega_m * EARLIEST))
     for eps, n in _early_components(p):
         first = -(n + 3) / (2 * n * (n + 2.5))
-        change = eps * (3.5 * (2 * first - 1) - (n + 1.5)) / (n**2 + 4.5 * n + 3.5)
+        change = -3 / 7 * eps * (3.5 * (2 * first - 1) - (n + 1.5)) / (n**2 + 4.5 * n + 3.5)
         g, slope = g + change, slope + n * change
-    return -3 / 7 * tf.concat([g, slope], axis=-1)
+    return tf.concat([g, slope], axis=-1)
+
+
+def _second_with_radiation(ratio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(g2, g2') where the energy is matter and radiation, in this ratio x of densities.
+
+    In s = sqrt(1 + 1 / x) the equation of D1 is that of the Legendre polynomial P2(s), and
+    D2 has the source 6 P2**2 = 108/35 P4 + 12/7 P2 + 6/5. The middle term solves the equation
+    without source, so it drives dP_n/dn at n = 2, which brings the logarithm. The constants
+    make D2 vanish at s = 1.
+    """
+    x = tf.maximum(ratio, 1e-30)  # finite gradients where there is no radiation
+    root = tf.sqrt(x / (1 + x))
+    log = tf.math.log((1 + root) / (2 * root))
+    g = -3 / 7 - x / 35 * (26 + 8 * x - 8 * (1 + x) * root) - 8 / 105 * x * (3 + 2 * x) * log
+    slope = 8 / 105 * ((3 + 4 * x) * log + (1.5 + x) * (root - 1))
+    return g, x * (slope + (26 + 16 * x - (12 + 16 * x) * root) / 35)
 
 
 def _early_components(p: Cosmology) -> list[tuple[tf.Tensor, tf.Tensor]]:
