@@ -1,5 +1,6 @@
 """Forecasts: Fisher matrices from exact derivatives, and what follows from them."""
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -14,7 +15,7 @@ from flowpm_ext.cosmology.constraints import (
     marginalise,
     parameter_covariance,
 )
-from flowpm_ext.numerics.derivatives import jacobian
+from flowpm_ext.numerics.jacobian import jacobian
 from flowpm_ext.numerics.whitening import Whitening
 
 __all__ = [
@@ -57,6 +58,7 @@ def fisher_matrix(
     References:
         Tegmark, Taylor & Heavens 1997, arXiv:astro-ph/9603021, equation 15.
     """
+    checks.finite(theta, "theta")
     slopes = jacobian(mean_fn, theta)
     slopes = tf.transpose(slopes, [slopes.shape.rank - 1, *range(slopes.shape.rank - 1)])
     white = Whitening.of(covariance, slopes.shape[1:], slopes.dtype)(slopes)  # [parameter, N]
@@ -67,6 +69,8 @@ def from_log_likelihood(
     log_likelihood_fn: Callable[[tf.Tensor], tf.Tensor], theta: TensorLike
 ) -> tf.Tensor:
     """Observed information: minus the Hessian of a log-likelihood.
+
+    Called eagerly, everything becomes one XLA program, compiled anew in every call.
 
     Args:
         log_likelihood_fn: Function of theta [num_parameters] that returns a scalar.
@@ -84,17 +88,13 @@ def from_log_likelihood(
         Efron & Hinkley 1978, Biometrika 65, 457.
     """
 
-    def gradient(theta: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(theta)
-            value = log_likelihood_fn(theta)
-            checks.require(
-                value.shape.rank == 0, "log_likelihood_fn", "return a scalar",
-                f"shape {value.shape}",
-            )  # fmt: skip
-        return tape.gradient(value, theta, unconnected_gradients="zero")
-
-    hessian = jacobian(gradient, theta)
+    checks.rank(theta, "theta", 1)
+    checks.finite(theta, "theta")
+    theta = cast(theta, floating(theta))
+    derive = functools.partial(_hessian, log_likelihood_fn)
+    if tf.executing_eagerly():
+        derive = tf.function(derive, jit_compile=True, autograph=False)
+    hessian = derive(theta)
     return -0.5 * (hessian + tf.transpose(hessian))
 
 
@@ -118,3 +118,22 @@ def signal_to_noise(mean: TensorLike, covariance: TensorLike) -> tf.Tensor:
     checks.finite(mean, "mean")
     mean = cast(mean, floating(mean))
     return tf.norm(Whitening.of(covariance, mean.shape, mean.dtype)(mean), axis=-1)
+
+
+def _hessian(function: Callable[[tf.Tensor], tf.Tensor], theta: tf.Tensor) -> tf.Tensor:
+    """Second derivatives of a scalar, one row after the other in a loop that is compiled once."""
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(theta)
+        with tf.GradientTape() as inner:
+            inner.watch(theta)
+            value = function(theta)
+            checks.require(
+                value.shape.rank == 0, "log_likelihood_fn", "return a scalar",
+                f"shape {value.shape}",
+            )  # fmt: skip
+        slope = inner.gradient(value, theta, unconnected_gradients="zero")
+
+    def row(direction: tf.Tensor) -> tf.Tensor:
+        return outer.gradient(slope, theta, direction, unconnected_gradients="zero")
+
+    return tf.map_fn(row, tf.eye(theta.shape[0], dtype=theta.dtype))

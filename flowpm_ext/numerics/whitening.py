@@ -5,10 +5,11 @@ import math
 from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import Structure, TensorLike, cast, static
+from flowpm_ext.core.types import Structure, TensorLike, cast, known, static
 
 FORMS = (
     "Give variances [N], a matrix [..., N, N], or for data [m, n] blocks [..., n, m, m] "
@@ -99,13 +100,13 @@ class Whitening(Structure):
 
 def _cholesky(matrix: tf.Tensor) -> tf.Tensor:
     """Lower triangular factor; what is not positive definite is refused where it is known."""
-    try:
-        return tf.linalg.cholesky(matrix)
-    except tf.errors.InvalidArgumentError:
-        checks.require(
-            False, "covariance", "be positive definite", matrix,
-            "Check for repeated or linearly dependent data.",
-        )  # fmt: skip
+    root = tf.linalg.cholesky(matrix)
+    pivots = known(tf.linalg.diag_part(root))  # NaN where the factorisation failed
+    checks.require(
+        pivots is None or bool(np.all(pivots > 0)), "covariance", "be positive definite", matrix,
+        "Check for repeated or linearly dependent data.",
+    )  # fmt: skip
+    return root
 
 
 def _solve(root: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
