@@ -10,9 +10,10 @@ from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
+from flowpm_ext.cosmology.kernels import Kernels
 from flowpm_ext.cosmology.line_of_sight import HUBBLE_RADIUS, LineOfSight
 from flowpm_ext.cosmology.parameters import Cosmology
-from flowpm_ext.cosmology.probes import AbstractProbe, Kernels
+from flowpm_ext.cosmology.probes import AbstractProbe
 from flowpm_ext.cosmology.spectrum import LinearSpectrum, TabulatedPower
 
 

@@ -4,20 +4,15 @@ Every function is differentiable in the cosmology and in `a`, takes a batch of c
 and works in graphs and under XLA.
 """
 
-from flowpm_ext.cosmology.expansion import (
-    Esqr,
-    H,
-    Omega_de_a,
-    Omega_m_a,
+from flowpm_ext.cosmology.distances import (
     a_of_chi,
     angular_diameter_distance,
     dchioverda,
-    f_de,
     luminosity_distance,
     radial_comoving_distance,
     transverse_comoving_distance,
-    w,
 )
+from flowpm_ext.cosmology.expansion import Esqr, H, Omega_de_a, Omega_m_a, f_de, w
 from flowpm_ext.cosmology.growth import (
     growth_factor,
     growth_factor_second,

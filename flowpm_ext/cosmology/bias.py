@@ -103,9 +103,7 @@ def inverse_growth_linear_bias(b: TensorLike) -> InverseGrowthBias:
     return InverseGrowthBias(b)
 
 
-def des_y1_ia_bias(
-    amplitude: TensorLike, eta: TensorLike, z0: TensorLike = 0.62
-) -> PowerLawBias:
+def des_y1_ia_bias(amplitude: TensorLike, eta: TensorLike, z0: TensorLike = 0.62) -> PowerLawBias:
     """Amplitude of intrinsic alignments A ((1 + z) / (1 + z0))**eta.
 
     Args:

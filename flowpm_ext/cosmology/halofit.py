@@ -117,7 +117,8 @@ class Halofit(Structure):
         powers = []
         for flat, curved in ((-0.0307, -0.0732), (-0.0585, -0.1423), (0.0743, 0.0725)):
             step = flat - curved
-            ratio = tf.where(near_one, -step * tf.ones_like(rest), tf.math.expm1(step * log_matter) / safe)
+            ratio = tf.math.expm1(step * log_matter) / safe
+            ratio = tf.where(near_one, -step * tf.ones_like(rest), ratio)
             powers.append(tf.exp(curved * log_matter) * (1 + self.dark * ratio))
         return powers
 
@@ -148,9 +149,7 @@ def effective_equation_of_state(p: Cosmology, a: tf.Tensor) -> tf.Tensor:
         excess, slope, _ = _distance_excess(w, target, matter, deep.Omega_de, log_x, weights)
         w = tf.clip_by_value(w - tf.math.divide_no_nan(excess, slope), -3.0, 0.0)
     w = tf.stop_gradient(w)
-    return w + implicit_step(
-        *_distance_excess(w, target, matter, deep.Omega_de, log_x, weights)
-    )
+    return w + implicit_step(*_distance_excess(w, target, matter, deep.Omega_de, log_x, weights))
 
 
 def _distance_excess(

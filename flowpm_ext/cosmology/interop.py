@@ -69,7 +69,7 @@ def _warn_of_losses(cosmology: Any, kept: dict[str, Any], keep_radiation: bool) 
         lost.append("the masses of neutrinos" if keep_radiation else "massive neutrinos")
     if not lost:
         return
-    from flowpm_ext.cosmology.expansion import radial_comoving_distance
+    from flowpm_ext.cosmology.distances import radial_comoving_distance
     from flowpm_ext.cosmology.parameters import Cosmology
 
     z = np.geomspace(0.01, 10.0, 50)

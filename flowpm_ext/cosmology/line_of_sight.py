@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.types import Structure
-from flowpm_ext.cosmology import expansion
+from flowpm_ext.cosmology import distances, expansion
 from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.parameters import Cosmology
@@ -93,9 +93,9 @@ class LineOfSight(Structure):
         deep = expansion.deeper(p)
         return cls(
             p, growth, z, weights, tf.sqrt(expansion.squared_rate(p, 1 / (1 + z))), chi,
-            expansion.transverse(p, chi), expansion.curvature_cosine(p, chi), fine_z,
-            fine_weights, expansion.transverse(deep, fine_chi),
-            expansion.curvature_cosine(deep, fine_chi), place,
+            distances.transverse(p, chi), distances.curvature_cosine(p, chi), fine_z,
+            fine_weights, distances.transverse(deep, fine_chi),
+            distances.curvature_cosine(deep, fine_chi), place,
         )  # fmt: skip
 
     @property
@@ -126,9 +126,9 @@ class LineOfSight(Structure):
 
     def lensing_weight_of_plane(self, z_source: tf.Tensor) -> tf.Tensor:
         """Kernel of convergence for sources at one redshift, a scalar: [..., n]."""
-        chi = expansion.distance(self.parameters, tf.reshape(1 / (1 + z_source), [1]))
-        far = expansion.transverse(self.parameters, chi)  # [..., 1]
-        slope = expansion.curvature_cosine(self.parameters, chi) / far
+        chi = distances.distance(self.parameters, tf.reshape(1 / (1 + z_source), [1]))
+        far = distances.transverse(self.parameters, chi)  # [..., 1]
+        slope = distances.curvature_cosine(self.parameters, chi) / far
         weight = self._lensing_factor() * (self.cosine - self.transverse * slope)
         return tf.where(self.z < z_source, weight, tf.zeros_like(weight))
 

@@ -163,9 +163,7 @@ def _amplitude(table: TabulatedPower) -> float:
     return float(sigma8(Cosmology(Omega_c=0.25, Omega_b=0.05, h=0.7, n_s=1.0), table))
 
 
-def _arguments(
-    cosmo: Cosmology, k: TensorLike, a: TensorLike
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _arguments(cosmo: Cosmology, k: TensorLike, a: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
     """k and a, checked, in the dtype of the cosmology."""
     k = units.to_value(k, "h/Mpc", "k", known(cosmo.h))
     checks.in_range(k, "k", 1e-7, 1e6, "Wavenumbers are in h/Mpc.")

@@ -1,4 +1,4 @@
-"""What surveys measure on the sky: shear, galaxy counts and the lensing of the microwave background.
+"""What surveys measure on the sky: shear, galaxy counts, lensing of the microwave background.
 
 A probe holds tracers (tomographic bins) and gives the kernel of each in comoving distance.
 """
@@ -6,38 +6,28 @@ A probe holds tracers (tomographic bins) and gives the kernel of each in comovin
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import Structure, TensorLike, cast, static
-from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.bias import Bias, as_bias
-from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
+from flowpm_ext.cosmology.kernels import (
+    Kernels,
+    convergence,
+    joined,
+    one_row_each,
+    redshift_distortions,
+    scalar_factor,
+    stacked,
+)
 from flowpm_ext.cosmology.line_of_sight import LineOfSight
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
-from flowpm_ext.numerics import quadrature
 
 # Alignment strength 5e-14 (Mpc/h)**3 / (Msun/h) times the critical density of h = 1, from
 # Hirata & Seljak 2004, arXiv:astro-ph/0406275, after the fit of Brown et al. 2002.
 ALIGNMENT = 5e-14 * 2.775366e11
-
-
-class Kernels(NamedTuple):
-    """Kernels of the tracers of a probe, as sums of products of distance and multipole.
-
-    Attributes:
-        radial: Functions of distance (h/Mpc), [..., num_rows, n].
-        factor: Function of ell that goes with each row, [num_rows, num_ell].
-        owner: Tracer to which each row belongs, one number a row.
-        rest: What is no such product, [..., num_tracers, num_ell, n], or None.
-    """
-
-    radial: tf.Tensor
-    factor: tf.Tensor
-    owner: tuple[int, ...]
-    rest: tf.Tensor | None = None
 
 
 class AbstractProbe(Structure, abc.ABC):
@@ -131,7 +121,7 @@ class WeakLensing(AbstractProbe):
 
     def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Lensing and alignment, with the spin-2 factor of ell."""
-        radial = [_convergence(sight, nz) for nz in self.redshift_bins]
+        radial = [convergence(sight, nz) for nz in self.redshift_bins]
         if self.ia_bias is not None:
             growth = sight.growth.factor(sight.a)
             strength = -ALIGNMENT * sight.parameters.Omega_m * self.ia_bias(sight.z, growth)
@@ -140,7 +130,7 @@ class WeakLensing(AbstractProbe):
             radial = [kernel + extra for kernel, extra in zip(radial, aligned, strict=True)]
         calibration = 1 + _each(self.multiplicative_bias, self.num_tracers, ell.dtype)
         spin = tf.sqrt(tf.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0.0)) / (ell + 0.5) ** 2
-        return _one_row_each(calibration[:, None] * _stack(radial), spin)
+        return one_row_each(calibration[:, None] * stacked(radial), spin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,13 +191,13 @@ class NumberCounts(AbstractProbe):
             bias(sight.z, growth) * nz(sight.z) * sight.density_of_redshift
             for nz, bias in zip(self.redshift_bins, self.bias, strict=True)
         ]
-        kernels = _one_row_each(_stack(counts), tf.ones_like(ell))
+        kernels = one_row_each(stacked(counts), tf.ones_like(ell))
         if self.magnification_bias is not None:
             slope = 5 * _each(self.magnification_bias, self.num_tracers, ell.dtype) - 2
-            lensed = _stack([_convergence(sight, nz) for nz in self.redshift_bins])
-            kernels = _joined(kernels, _one_row_each(slope[:, None] * lensed, _scalar_factor(ell)))
+            lensed = stacked([convergence(sight, nz) for nz in self.redshift_bins])
+            kernels = joined(kernels, one_row_each(slope[:, None] * lensed, scalar_factor(ell)))
         if self.has_rsd:
-            kernels = kernels._replace(rest=_redshift_distortions(sight, ell, self.redshift_bins))
+            kernels = kernels._replace(rest=redshift_distortions(sight, ell, self.redshift_bins))
         return kernels
 
 
@@ -249,77 +239,7 @@ class CMBLensing(AbstractProbe):
     def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Convergence of a source plane."""
         radial = sight.lensing_weight_of_plane(cast(self.z_source, ell.dtype))
-        return _one_row_each(radial[..., None, :], _scalar_factor(ell))
-
-
-def _one_row_each(radial: tf.Tensor, factor: tf.Tensor) -> Kernels:
-    """Kernels that share one function of ell, [num_ell]."""
-    count = radial.shape[-2]
-    return Kernels(radial, tf.tile(factor[None], [count, 1]), tuple(range(count)))
-
-
-def _joined(first: Kernels, second: Kernels) -> Kernels:
-    """Two terms of the same tracers."""
-    return Kernels(
-        tf.concat([first.radial, second.radial], axis=-2),
-        tf.concat([first.factor, second.factor], axis=0),
-        first.owner + second.owner,
-    )
-
-
-def _convergence(sight: LineOfSight, nz: RedshiftDistribution) -> tf.Tensor:
-    """Lensing kernel of a bin, [..., n]."""
-    if not nz.has_density:
-        return sight.lensing_weight_of_plane(nz.breakpoints(sight.z.dtype)[0])
-    return sight.lensing_weight(nz(sight.fine_z))
-
-
-def _redshift_distortions(
-    sight: LineOfSight, ell: tf.Tensor, bins: Sequence[RedshiftDistribution]
-) -> tf.Tensor:
-    """Kernels of linear infall, [..., num_tracers, num_ell, n].
-
-    In the Limber approximation the second derivative of the Bessel function becomes values
-    at two distances, where k f_K = ell + 1/2 and where k f_K = ell + 3/2:
-    f n dz/dchi (1 + 8 ell) / (2 ell + 1)**2 at the first, minus 4 / (2 ell + 3)
-    sqrt((2 ell + 1) / (2 ell + 3)) f n dz/dchi D / D(first) at the second.
-    """
-    ell = ell[:, None]
-    z = _farther(sight, (2 * ell + 3) / (2 * ell + 1))  # [..., num_ell, n]
-    deep = expansion.deeper(sight.parameters)
-    a = 1 / (1 + z)
-    rate = tf.sqrt(expansion.squared_rate(deep, a)) / HUBBLE_RADIUS
-    flat = tf.reshape(a, tf.concat([tf.shape(a)[:-2], [-1]], axis=0))
-    growth = tf.reshape(sight.growth.factor(flat) * sight.growth.rate(flat), tf.shape(a))
-    near = (1 + 8 * ell) / (2 * ell + 1) ** 2
-    far = 4 / (2 * ell + 3) * tf.sqrt((2 * ell + 1) / (2 * ell + 3))
-    here = (sight.growth.rate(sight.a) * sight.density_of_redshift)[..., None, :] * near
-    there = rate * growth / sight.growth.factor(sight.a)[..., None, :] * far
-    return tf.stack([nz(sight.z) * here - nz(z) * there for nz in bins], axis=-3)
-
-
-def _farther(sight: LineOfSight, ratio: tf.Tensor) -> tf.Tensor:
-    """Redshift where f_K is `ratio` [num_ell, 1] times that of each node: [..., num_ell, n]."""
-    p = expansion.deeper(sight.parameters)
-    nodes, weights = (tf.constant(x, ratio.dtype) for x in quadrature.gauss_legendre(8))
-    start, goal = sight.z, ratio * sight.transverse[..., None, :]
-    z = start + (ratio - 1) * (sight.transverse * sight.rate)[..., None, :] / HUBBLE_RADIUS
-    for step in range(5):  # Newton; the last two steps carry the gradients
-        z = z if step == 4 else tf.stop_gradient(z)
-        between = start[:, None] + (z - start)[..., None] * nodes  # [..., num_ell, n, nodes]
-        inverse = tf.math.rsqrt(expansion.squared_rate(expansion.deeper(p), 1 / (1 + between)))
-        more = HUBBLE_RADIUS * (z - start) * tf.linalg.matvec(inverse, weights)
-        sine, cosine = expansion.transverse(p, more), expansion.curvature_cosine(p, more)
-        reached = sight.transverse[..., None, :] * cosine + sight.cosine[..., None, :] * sine
-        slope = HUBBLE_RADIUS * tf.math.rsqrt(expansion.squared_rate(p, 1 / (1 + z)))
-        slope *= sight.cosine[..., None, :] * cosine
-        z -= (reached - goal) / slope
-    return z
-
-
-def _scalar_factor(ell: tf.Tensor) -> tf.Tensor:
-    """ell (ell + 1) / (ell + 1/2)**2, of a convergence from the potential."""
-    return ell * (ell + 1) / (ell + 0.5) ** 2
+        return one_row_each(radial[..., None, :], scalar_factor(ell))
 
 
 def _check_bins(bins: Sequence[Any], need_density: bool) -> None:
@@ -355,8 +275,3 @@ def _each(value: TensorLike | Sequence[TensorLike], count: int, dtype: tf.DType)
         f"come once, or once for each of {count} tracers", f"{tensor.shape[0]}",
     )  # fmt: skip
     return tf.broadcast_to(tensor, [count])
-
-
-def _stack(radial: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Kernels [..., n] of each tracer as [..., num_tracers, n]."""
-    return tf.stack(list(radial), axis=-2)
