@@ -42,7 +42,6 @@ def parameters(
         cosmology.Ob0 is not None and cosmology.Ob0 > 0, "cosmology", "have a baryon density Ob0",
         cosmology.Ob0,
     )  # fmt: skip
-    radiation = float(cosmology.Ogamma0 + cosmology.Onu0) if keep_radiation else 0.0
     result = {
         "Omega_c": float(cosmology.Om0 - cosmology.Ob0),
         "Omega_b": float(cosmology.Ob0),
@@ -52,30 +51,40 @@ def parameters(
         "Omega_k": float(cosmology.Ok0),
         "w0": float(getattr(cosmology, "w0", -1.0)),
         "wa": float(getattr(cosmology, "wa", 0.0)),
-        "Omega_r": radiation,
+        "Omega_r": _massless_radiation(cosmology) if keep_radiation else 0.0,
     }
     if float(cosmology.Tcmb0.value) > 0:
         result["T_cmb"] = float(cosmology.Tcmb0.value)
-    _warn_of_losses(cosmology, result, keep_radiation)
+    _warn_of_losses(cosmology, result)
     return result
 
 
-def _warn_of_losses(cosmology: Any, kept: dict[str, Any], keep_radiation: bool) -> None:
+def _massless_radiation(cosmology: Any) -> float:
+    """Photons and neutrinos as if they had no mass: massive ones are not radiation today."""
+    return float(cosmology.Ogamma0 * (1 + 7 / 8 * (4 / 11) ** (4 / 3) * cosmology.Neff))
+
+
+def _warn_of_losses(cosmology: Any, kept: dict[str, Any]) -> None:
     """Say what is dropped, and the largest error of the comoving distance at z <= 10."""
+    from astropy.cosmology import w0waCDM
+
+    keeps_radiation = kept["Omega_r"] > 0
     lost = []
-    if not keep_radiation and cosmology.Ogamma0 > 0:
+    if not keeps_radiation and cosmology.Ogamma0 > 0:
         lost.append("radiation")
     if cosmology.has_massive_nu:
-        lost.append("the masses of neutrinos" if keep_radiation else "massive neutrinos")
+        lost.append("the masses of neutrinos" if keeps_radiation else "massive neutrinos")
     if not lost:
         return
-    from flowpm_ext.cosmology.distances import radial_comoving_distance
-    from flowpm_ext.cosmology.parameters import Cosmology
-
+    matter = float(cosmology.Om0)
+    without = w0waCDM(
+        H0=cosmology.H0, Om0=matter, Ode0=1 - matter - kept["Omega_k"] - kept["Omega_r"],
+        w0=kept["w0"], wa=kept["wa"], Neff=cosmology.Neff,
+        Tcmb0=cosmology.Tcmb0 if keeps_radiation else 0.0,
+    )  # fmt: skip
     z = np.geomspace(0.01, 10.0, 50)
-    ours = radial_comoving_distance(Cosmology(**{**kept, "sigma8": None}), 1 / (1 + z)).numpy()
-    error = np.max(np.abs(ours / (cosmology.comoving_distance(z).value * cosmology.h) - 1))
-    fix = "" if keep_radiation else " `keep_radiation=True` keeps radiation."
+    error = np.max(np.abs(without.comoving_distance(z) / cosmology.comoving_distance(z) - 1))
+    fix = "" if keeps_radiation else " `keep_radiation=True` keeps radiation."
     warnings.warn(
         f"Dropped {' and '.join(lost)}: comoving distances at z <= 10 change by up to "
         f"{error:.1e}.{fix}",
