@@ -21,14 +21,33 @@ def require(
     fix: str = "",
     error: type[Exception] = ValueError,
 ) -> None:
-    """Raise `error` in the project's wording unless `condition` holds."""
+    """Raise `error` in the project's wording unless `condition` holds.
+
+    Args:
+        condition: What must be true.
+        name: Name of the argument, for the message.
+        rule: What it must do, as in "be positive".
+        received: What it was; arrays are shortened.
+        fix: What to do about it, added to the message.
+        error: Type of the error.
+
+    Raises:
+        Exception: Of the type `error`, unless `condition` holds.
+    """
     if not condition:
         message = f"`{name}` must {rule}. Received: {shown(received)}."
         raise error(f"{message} {fix}".rstrip())
 
 
 def shown(value: Any) -> str:
-    """A short text for a received value: numbers as they are, large arrays by shape."""
+    """A short text for a received value: numbers as they are, large arrays by shape.
+
+    Args:
+        value: The value, of any kind.
+
+    Returns:
+        Text for a message.
+    """
     if isinstance(value, str):
         return repr(value)
     if isinstance(value, tf.Tensor | tf.Variable | np.ndarray):
@@ -41,7 +60,16 @@ def shown(value: Any) -> str:
 
 
 def finite(value: Any, name: str, fix: str = "") -> None:
-    """Refuse NaN and infinity."""
+    """Refuse NaN and infinity.
+
+    Args:
+        value: What was received, any shape; symbolic tensors pass.
+        name: Name of the argument, for the message.
+        fix: What to do about it, added to the message.
+
+    Raises:
+        ValueError: If a value is not finite.
+    """
     array = known(value)
     if array is None:
         return
@@ -51,22 +79,60 @@ def finite(value: Any, name: str, fix: str = "") -> None:
 
 
 def positive(value: Any, name: str, fix: str = "") -> None:
-    """Refuse values that are not finite and above zero."""
+    """Refuse values that are not finite and above zero.
+
+    Args:
+        value: What was received, any shape; symbolic tensors pass.
+        name: Name of the argument, for the message.
+        fix: What to do about it, added to the message.
+
+    Raises:
+        ValueError: If a value is not.
+    """
     _bounded(value, name, "be positive", lambda x: x > 0, fix)
 
 
 def non_negative(value: Any, name: str, fix: str = "") -> None:
-    """Refuse values that are not finite and at least zero."""
+    """Refuse values that are not finite and at least zero.
+
+    Args:
+        value: What was received, any shape; symbolic tensors pass.
+        name: Name of the argument, for the message.
+        fix: What to do about it, added to the message.
+
+    Raises:
+        ValueError: If a value is not.
+    """
     _bounded(value, name, "be non-negative", lambda x: x >= 0, fix)
 
 
 def in_range(value: Any, name: str, low: float, high: float, fix: str = "") -> None:
-    """Refuse values outside the closed interval [low, high]."""
+    """Refuse values outside the closed interval [low, high].
+
+    Args:
+        value: What was received, any shape; symbolic tensors pass.
+        name: Name of the argument, for the message.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        fix: What to do about it, added to the message.
+
+    Raises:
+        ValueError: If a value is outside.
+    """
     _bounded(value, name, f"lie in [{low:g}, {high:g}]", lambda x: (x >= low) & (x <= high), fix)
 
 
 def increasing(value: Any, name: str, fix: str = "") -> None:
-    """Refuse a sequence that is not finite and strictly increasing."""
+    """Refuse a sequence that is not finite and strictly increasing.
+
+    Args:
+        value: What was received, shape [n]; symbolic tensors pass.
+        name: Name of the argument, for the message.
+        fix: What to do about it, added to the message.
+
+    Raises:
+        ValueError: If it is not.
+    """
     array = known(value)
     if array is not None:
         finite(array, name)
@@ -74,13 +140,31 @@ def increasing(value: Any, name: str, fix: str = "") -> None:
 
 
 def one_of(value: Any, name: str, choices: Sequence[str]) -> None:
-    """Refuse an option that is not among the choices."""
+    """Refuse an option that is not among the choices.
+
+    Args:
+        value: The option.
+        name: Name of the argument, for the message.
+        choices: The options there are.
+
+    Raises:
+        ValueError: If it is not among them.
+    """
     listed = ", ".join(repr(choice) for choice in choices)
     require(value in tuple(choices), name, f"be one of {listed}", value)
 
 
 def rank(value: Any, name: str, ndim: int | Sequence[int]) -> None:
-    """Refuse a tensor whose number of axes is known and not among `ndim`."""
+    """Refuse a tensor whose number of axes is known and not among `ndim`.
+
+    Args:
+        value: What was received, any shape.
+        name: Name of the argument, for the message.
+        ndim: Numbers of axes allowed.
+
+    Raises:
+        ValueError: If it has another number of axes.
+    """
     allowed = (ndim,) if isinstance(ndim, int) else tuple(ndim)
     axes = tf.TensorShape(np.shape(value) if not hasattr(value, "shape") else value.shape).rank
     listed = " or ".join(str(n) for n in allowed)
@@ -88,7 +172,19 @@ def rank(value: Any, name: str, ndim: int | Sequence[int]) -> None:
 
 
 def static_grid(value: tf.Tensor, name: str, ndim: int) -> tuple[int, ...]:
-    """Sides of the last `ndim` axes, which must be known when the graph is built."""
+    """Sides of the last `ndim` axes, which must be known when the graph is built.
+
+    Args:
+        value: A tensor.
+        name: Name of the argument, for the message.
+        ndim: How many axes.
+
+    Returns:
+        The sides.
+
+    Raises:
+        ValueError: If there are fewer axes, or a side is not known.
+    """
     shape = value.shape
     sides = shape[-ndim:].as_list() if shape.rank is not None and shape.rank >= ndim else [None]
     require(

@@ -11,7 +11,14 @@ TensorLike = tf.Tensor | tf.Variable | np.ndarray | Sequence[float] | float
 
 
 def static(**options: Any) -> Any:
-    """Dataclass field of a `Structure` that is fixed when a graph is traced."""
+    """Dataclass field of a `Structure` that is fixed when a graph is traced.
+
+    Args:
+        **options: As for `dataclasses.field`, for example `default`.
+
+    Returns:
+        The field.
+    """
     return dataclasses.field(metadata={"static": True}, **options)
 
 
