@@ -168,6 +168,9 @@ def wiener_adjoint(
         ValueError: If `weights` do not end in the sides of the map, `power` has not the
             shape of the map, is negative, not finite or not the same for opposite frequencies,
             or a number is not positive.
+
+    References:
+        Zaroubi, Hoffman, Fisher & Lahav 1995, arXiv:astro-ph/9410080 (the filter itself).
     """
     power = _prior(likelihood, power, tolerance, max_iterations)
     weights = tf.convert_to_tensor(weights, likelihood.dtype)
