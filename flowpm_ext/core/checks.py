@@ -54,7 +54,10 @@ def shown(value: Any) -> str:
         array = known(value)
         if array is None or array.size > 8:
             return f"shape {tuple(value.shape)}"
-        return np.array2string(np.asarray(array), separator=", ")
+        has_unit = hasattr(value, "unit")  # an astropy quantity, whose text says it
+        if array.ndim and not has_unit:
+            return np.array2string(array, separator=", ")
+        value = value if has_unit else array[()]
     text = str(value)
     return text if len(text) <= 200 else f"{text[:197]}..."
 

@@ -1,0 +1,58 @@
+"""Functions that compile themselves, and the gradient that TensorFlow lacks under XLA."""
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core.compile import compiled
+
+
+def test_eager_calls_trace_once_for_each_shape_and_option():
+    traces = []
+
+    @compiled
+    def power(x, exponent=2, name="a"):
+        traces.append((tuple(x.shape), exponent, name))
+        return x**exponent
+
+    for value in (1.0, 2.0, 3.0):
+        assert float(power(value)) == value**2
+    power(np.ones(3))
+    power(np.zeros(3), exponent=3)
+    power(np.zeros(3), exponent=3, name="b")
+    assert traces == [((), 2, "a"), ((3,), 2, "a"), ((3,), 3, "a"), ((3,), 3, "b")]
+    assert power(2.0).dtype == tf.float64
+    assert power(np.float32([1.0])).dtype == tf.float32
+
+
+def test_inside_a_graph_the_function_belongs_to_it():
+    @compiled
+    def double(x):
+        return 2 * x
+
+    graph = tf.function(double).get_concrete_function(tf.TensorSpec([], tf.float32)).graph
+    assert not any("Call" in op.type for op in graph.get_operations())
+
+
+def test_derivatives_of_second_order_pass_through_slices_under_xla():
+    @compiled
+    def cut_and_join(x):
+        return tf.reduce_sum(tf.sin(tf.concat([x[1:3] ** 2, x[:2] * x[2:4]], axis=0)[1:]) ** 2)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = cut_and_join(x)
+        return tape.gradient(value, x)
+
+    x = tf.constant(np.linspace(0.3, 1.5, 5))
+    direction = tf.constant(np.linspace(-1.0, 1.0, 5) ** 2)
+    step = 1e-6
+    expected = (gradient(x + step * direction) - gradient(x - step * direction)) / (2 * step)
+    with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
+        slope = gradient(x)
+    # Truncation step**2 = 1e-12, rounding 1e-16 / step = 1e-10.
+    np.testing.assert_allclose(accumulator.jvp(slope), expected, atol=1e-8)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        along = tf.reduce_sum(gradient(x) * direction)
+    np.testing.assert_allclose(tape.gradient(along, x), expected, atol=1e-8)
