@@ -20,7 +20,7 @@ from flowpm_ext.numerics import quadrature
 
 NUM_NODES = 4  # in each panel
 NUM_PANELS = 28  # from the observer to the end of the galaxies
-FAR_PANELS = 12  # from there to a screen behind them, as the last scattering surface
+FAR_PANELS = 20  # from there to a screen behind them, as the last scattering surface
 NEAREST = 1e-5  # redshift: nearer structure is beyond k = 100 h/Mpc for every ell > 3
 
 

@@ -108,7 +108,7 @@ class WeakLensing(AbstractProbe):
 
     def noise(self, dtype: tf.DType) -> tf.Tensor:
         """Shape noise, sigma_e**2 over galaxies per steradian, [num_tracers]."""
-        return _each(self.sigma_e, self.num_tracers, dtype) ** 2 / _densities(self, dtype)
+        return _each(self, "sigma_e", dtype) ** 2 / _densities(self, dtype)
 
     def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
         """Source planes, and all of n(z) when galaxies are aligned."""
@@ -128,7 +128,7 @@ class WeakLensing(AbstractProbe):
             strength *= sight.density_of_redshift / growth
             aligned = (strength * nz(sight.z) for nz in self.redshift_bins)
             radial = [kernel + extra for kernel, extra in zip(radial, aligned, strict=True)]
-        calibration = 1 + _each(self.multiplicative_bias, self.num_tracers, ell.dtype)
+        calibration = 1 + _each(self, "multiplicative_bias", ell.dtype)
         spin = tf.sqrt(tf.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0.0)) / (ell + 0.5) ** 2
         return one_row_each(calibration[:, None] * stacked(radial), spin)
 
@@ -165,7 +165,7 @@ class NumberCounts(AbstractProbe):
         biases = self.bias if several else [self.bias] * self.num_tracers
         checks.require(
             len(biases) == self.num_tracers, "bias",
-            f"be one, or one for each of {self.num_tracers} bins", f"{len(biases)}",
+            f"be one, or one for each of {self.num_tracers} bins", len(biases),
         )  # fmt: skip
         object.__setattr__(self, "bias", tuple(as_bias(b, "bias") for b in biases))
         if self.magnification_bias is not None:
@@ -193,7 +193,7 @@ class NumberCounts(AbstractProbe):
         ]
         kernels = one_row_each(stacked(counts), tf.ones_like(ell))
         if self.magnification_bias is not None:
-            slope = 5 * _each(self.magnification_bias, self.num_tracers, ell.dtype) - 2
+            slope = 5 * _each(self, "magnification_bias", ell.dtype) - 2
             lensed = stacked([convergence(sight, nz) for nz in self.redshift_bins])
             kernels = joined(kernels, one_row_each(slope[:, None] * lensed, scalar_factor(ell)))
         if self.has_rsd:
@@ -230,7 +230,7 @@ class CMBLensing(AbstractProbe):
 
     def noise(self, dtype: tf.DType) -> tf.Tensor:
         """The white noise, [1]."""
-        return _each(self.noise_power, 1, dtype)
+        return _each(self, "noise_power", dtype)
 
     def screen(self, dtype: tf.DType) -> tf.Tensor:
         """The last scattering surface."""
@@ -266,12 +266,13 @@ def _densities(probe: WeakLensing | NumberCounts, dtype: tf.DType) -> tf.Tensor:
     return tf.stack([cast(nz.gals_per_steradian, dtype) for nz in probe.redshift_bins])
 
 
-def _each(value: TensorLike | Sequence[TensorLike], count: int, dtype: tf.DType) -> tf.Tensor:
-    """One number for all tracers or one for each, as [count]."""
+def _each(probe: AbstractProbe, name: str, dtype: tf.DType) -> tf.Tensor:
+    """An attribute that is one number for all tracers, or one for each, as [num_tracers]."""
+    value, count = getattr(probe, name), probe.num_tracers
     values = value if isinstance(value, list | tuple) else [value]
     tensor = tf.concat([tf.reshape(cast(v, dtype), [-1]) for v in values], axis=0)
     checks.require(
-        tensor.shape[0] in (1, count), "a number of each tracer",
-        f"come once, or once for each of {count} tracers", f"{tensor.shape[0]}",
+        tensor.shape[0] in (1, count), name, f"be one number, or one for each of {count} tracers",
+        tensor.shape[0],
     )  # fmt: skip
     return tf.broadcast_to(tensor, [count])
