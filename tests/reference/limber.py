@@ -12,12 +12,12 @@ HUBBLE_RADIUS = 2997.92458  # Mpc/h
 ALIGNMENT = 5e-14 * 2.775366e11
 
 
-def galaxy_redshifts(last=4.0, size=2401):
+def galaxy_redshifts(last=4.0, size=2001):
     """Redshifts that are dense near the observer, from where k is out of reach."""
     return 1e-3 + (last - 1e-3) * np.linspace(0, 1, size) ** 2
 
 
-def screen_redshifts(last=1100.0, size=2401):
+def screen_redshifts(last=1100.0, size=2001):
     """Redshifts even in ln(1 + z), to a screen."""
     return np.geomspace(1 + 1e-3, 1 + last, size) - 1
 
