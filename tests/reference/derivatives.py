@@ -23,7 +23,7 @@ def differences(function, theta, steps):
 
 def forward(function, theta):
     """Forward mode: row i is pushed along parameter i."""
-    rows = tf.tile(tf.constant(theta)[None], [len(theta), 1])
+    rows = tf.constant(np.tile(np.asarray(theta, np.float64), [len(theta), 1]))
     with tf.autodiff.ForwardAccumulator(rows, tf.eye(len(theta), dtype=rows.dtype)) as pushed:
         value = function(rows)
     return pushed.jvp(value).numpy()
@@ -31,9 +31,10 @@ def forward(function, theta):
 
 def reverse(function, theta):
     """Reverse mode: row i is pulled back from result i."""
-    shape = function(tf.constant(theta)[None]).shape[1:]
+    theta = np.asarray(theta, np.float64)
+    shape = function(tf.constant(theta[None])).shape[1:]
     size = shape.num_elements()
-    rows = tf.tile(tf.constant(theta)[None], [size, 1])
+    rows = tf.constant(np.tile(theta, [size, 1]))
     with tf.GradientTape() as tape:
         tape.watch(rows)
         diagonal = tf.linalg.trace(tf.reshape(function(rows), [size, size]))
