@@ -12,8 +12,9 @@ VERSION = re.search(
 
 PLOT = ["getdist"]
 THEORY = ["camb"]
-TEST = ["pytest>=8", "pytest-xdist", "ruff>=0.14", "pyccl>=3.3", *THEORY]
-BENCH = ["pyccl>=3.3", "jax_cosmo", "jax<0.10", "setuptools"]
+TEST = ["pytest>=8", "pytest-xdist", "ruff>=0.17,<0.18", "pyccl>=3.3", *THEORY]
+# jax_cosmo 0.1.0 needs pkg_resources, which setuptools 81 drops, and was tried with jax 0.9.2.
+BENCH = ["pyccl>=3.3", "jax_cosmo", "jax<0.10", "setuptools<81"]
 
 setup(
     name="flowpm-ext",
