@@ -33,12 +33,17 @@ __all__ = [
 
 
 def fisher_matrix(
-    mean_fn: Callable[[tf.Tensor], tf.Tensor], theta: TensorLike, covariance: TensorLike
+    mean_fn: Callable[[tf.Tensor], tf.Tensor],
+    theta: TensorLike,
+    covariance: TensorLike,
+    *,
+    jit_compile: bool = False,
 ) -> tf.Tensor:
     """Fisher information of Gaussian data about the parameters of their mean.
 
     F_ij = d mean / d theta_i C**-1 d mean / d theta_j, with exact derivatives, for a
-    covariance that does not depend on the parameters.
+    covariance that does not depend on the parameters. To call it often, put it into a
+    `tf.function(jit_compile=True)` of your own.
 
     Args:
         mean_fn: Function of theta [num_parameters] that returns the mean of the data, a
@@ -47,6 +52,8 @@ def fisher_matrix(
         covariance: Covariance of the data in their squared unit: a matrix [N, N] for the
             data flattened row by row, variances [N], or for spectra blocks
             [num_ell, num_cl, num_cl].
+        jit_compile: Whether an eager call uses XLA, which takes longer to compile than to run
+            a single time without, except for the heaviest means.
 
     Returns:
         Fisher matrix, shape [num_parameters, num_parameters].
@@ -59,22 +66,26 @@ def fisher_matrix(
         Tegmark, Taylor & Heavens 1997, arXiv:astro-ph/9603021, equation 15.
     """
     checks.finite(theta, "theta")
-    slopes = jacobian(mean_fn, theta)
+    slopes = jacobian(mean_fn, theta, jit_compile)
     slopes = tf.transpose(slopes, [slopes.shape.rank - 1, *range(slopes.shape.rank - 1)])
     white = Whitening.of(covariance, slopes.shape[1:], slopes.dtype)(slopes)  # [parameter, N]
     return tf.matmul(white, white, transpose_b=True)
 
 
 def from_log_likelihood(
-    log_likelihood_fn: Callable[[tf.Tensor], tf.Tensor], theta: TensorLike
+    log_likelihood_fn: Callable[[tf.Tensor], tf.Tensor],
+    theta: TensorLike,
+    *,
+    jit_compile: bool = False,
 ) -> tf.Tensor:
     """Observed information: minus the Hessian of a log-likelihood.
 
-    Called eagerly, everything becomes one XLA program, compiled anew in every call.
+    To call it often, put it into a `tf.function(jit_compile=True)` of your own.
 
     Args:
         log_likelihood_fn: Function of theta [num_parameters] that returns a scalar.
         theta: Parameters (any unit) at which to differentiate, shape [num_parameters].
+        jit_compile: Whether an eager call uses XLA; see `fisher_matrix`.
 
     Returns:
         Symmetric matrix, shape [num_parameters, num_parameters]; the Fisher matrix where
@@ -93,7 +104,7 @@ def from_log_likelihood(
     theta = cast(theta, floating(theta))
     derive = functools.partial(_hessian, log_likelihood_fn)
     if tf.executing_eagerly():
-        derive = tf.function(derive, jit_compile=True, autograph=False)
+        derive = tf.function(derive, jit_compile=jit_compile, autograph=False)
     hessian = derive(theta)
     return -0.5 * (hessian + tf.transpose(hessian))
 

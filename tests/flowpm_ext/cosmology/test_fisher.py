@@ -84,14 +84,17 @@ def test_fisher_matrix_of_a_linear_mean_is_exact(covariance):
 
 
 @forms
-def test_hessian_of_the_likelihood_is_the_fisher_matrix_where_data_are_the_mean(covariance):
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_hessian_of_the_likelihood_is_the_fisher_matrix_where_data_are_the_mean(
+    covariance, jit_compile
+):
     data = mean_fn(tf.constant(THETA))
-    expected = fisher.fisher_matrix(mean_fn, THETA, covariance)
+    expected = fisher.fisher_matrix(mean_fn, THETA, covariance, jit_compile=jit_compile)
 
     def log_likelihood(theta):
         return gaussian_log_likelihood(data, mean_fn(theta), covariance)
 
-    found = fisher.from_log_likelihood(log_likelihood, THETA).numpy()
+    found = fisher.from_log_likelihood(log_likelihood, THETA, jit_compile=jit_compile).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
     np.testing.assert_array_equal(found, found.T)
     assert np.all(np.linalg.eigvalsh(found) > 0)
