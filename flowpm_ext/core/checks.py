@@ -73,7 +73,7 @@ def finite(value: Any, name: str, fix: str = "") -> None:
     Raises:
         ValueError: If a value is not finite.
     """
-    array = known(value)
+    array = _numbers(value, name)
     if array is None:
         return
     bad = np.count_nonzero(~np.isfinite(array))
@@ -198,8 +198,16 @@ def static_grid(value: tf.Tensor, name: str, ndim: int) -> tuple[int, ...]:
 
 
 def _bounded(value: Any, name: str, rule: str, test: Any, fix: str) -> None:
-    array = known(value)
+    array = _numbers(value, name)
     if array is not None:
         ok = np.isfinite(array) & test(array)
         bad = array[~ok] if np.ndim(array) else array
         require(bool(np.all(ok)), name, rule, np.ravel(bad)[:4] if np.ndim(bad) else bad, fix)
+
+
+def _numbers(value: Any, name: str) -> np.ndarray | None:
+    """The value where it is known, after a check that it is made of numbers."""
+    array = known(value)
+    if array is not None:
+        require(array.dtype.kind in "fiubc", name, "be a number", value, error=TypeError)
+    return array

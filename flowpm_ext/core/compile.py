@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from flowpm_ext.core.types import Structure
+
 
 def compiled(function: Callable) -> Callable:
     """Decorator: an eager call runs as one XLA program, traced once for each shape.
 
     Numbers and arrays among the arguments become tensors, so that a new value is not a new
-    trace; strings, booleans, integers, None and the static fields of structures decide
-    the trace. Called while a graph is being built, the function runs as written, and belongs
-    to that graph. Gradients of any order and both modes pass through.
+    trace; strings, booleans, None, integers outside of structures and the static fields of
+    structures decide the trace. Called while a graph is being built, the function runs as
+    written, and belongs to that graph. Gradients of any order and both modes pass through.
 
     Args:
         function: Takes and returns tensors or structures of them.
@@ -28,14 +30,27 @@ def compiled(function: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not tf.executing_eagerly():
             return function(*args, **kwargs)
-        args, kwargs = tf.nest.map_structure(_as_tensor, (args, kwargs))
-        return whole(*args, **kwargs)
+        args = [_as_tensors(value) for value in args]
+        return whole(*args, **{name: _as_tensors(value) for name, value in kwargs.items()})
 
     return call
 
 
-def _as_tensor(leaf: Any) -> Any:
-    """Floats and arrays as tensors (float64 unless they say otherwise), the rest unchanged."""
-    if isinstance(leaf, float | np.ndarray | np.floating):
-        return tf.convert_to_tensor(leaf, dtype=tf.float64 if isinstance(leaf, float) else None)
-    return leaf
+def _as_tensors(value: Any) -> Any:
+    """Numbers and arrays as tensors: arrays in their own type, numbers in float64.
+
+    Integers count as numbers in a structure, where options are static fields.
+    """
+    if isinstance(value, Structure):
+        metadata, leaves = value.__tf_flatten__()
+        leaves = tuple(float(x) if _is_integer(x) else x for x in leaves)
+        return value.__tf_unflatten__(metadata, tuple(_as_tensors(x) for x in leaves))
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_as_tensors(x) for x in value)
+    if isinstance(value, float | np.floating):
+        return tf.constant(float(value), tf.float64)
+    return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -71,6 +71,9 @@ def known(value: Any) -> np.ndarray | None:
         if tf.is_symbolic_tensor(value):
             return tf.get_static_value(value)
         return value.numpy() if hasattr(value, "numpy") else None
+    if isinstance(value, list | tuple):
+        parts = [known(part) for part in value]
+        return None if any(part is None for part in parts) else np.asarray(parts)
     return np.asarray(value)
 
 

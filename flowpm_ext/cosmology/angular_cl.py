@@ -5,16 +5,28 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext.core import checks
+from flowpm_ext.core import checks, units
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike, cast
+from flowpm_ext.cosmology.covariance import (
+    gaussian_cl_covariance,
+    gaussian_cl_covariance_blocks,
+)
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
 from flowpm_ext.cosmology.kernels import Kernels
 from flowpm_ext.cosmology.line_of_sight import HUBBLE_RADIUS, LineOfSight
-from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.probes import AbstractProbe
 from flowpm_ext.cosmology.spectrum import LinearSpectrum, TabulatedPower
+
+__all__ = [
+    "angular_cl",
+    "gaussian_cl_covariance",
+    "gaussian_cl_covariance_blocks",
+    "noise_cl",
+    "tracer_pairs",
+]
 
 
 def angular_cl(
@@ -51,6 +63,7 @@ def angular_cl(
         Limber 1953, ApJ 117, 134; LoVerde & Afshordi 2008, arXiv:0809.5112 (ell + 1/2);
         Chisari et al. 2019, arXiv:1812.05995.
     """
+    require_cosmology(cosmo)
     _check_probes(probes)
     checks.one_of(nonlinear, "nonlinear", ("halofit", "linear"))
     cosmo = cosmo.tensors()
@@ -174,11 +187,11 @@ def _line_of_sight(
     bends = [edge for probe in probes for edge in probe.bends(dtype)]
     sources = [edge for probe in probes for edge in probe.sources(dtype)]
     screens = [screen for screen in (probe.screen(dtype) for probe in probes) if screen is not None]
-    farthest = tf.reduce_max(tf.stack(screens)) if screens else None
-    return LineOfSight.of(p, growth, bends, sources, farthest)
+    return LineOfSight.of(p, growth, bends, sources, screens)
 
 
 def _multipoles(ell: TensorLike, dtype: tf.DType) -> tf.Tensor:
+    ell = units.to_value(ell, "", "ell")
     checks.rank(ell, "ell", 1)
     checks.positive(ell, "ell")
     return cast(ell, dtype)

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
-from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, cast
+from flowpm_ext.core import checks, units
+from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.expansion import (
     EARLIEST,
     HUBBLE_RADIUS,
@@ -14,7 +15,7 @@ from flowpm_ext.cosmology.expansion import (
     of_scale_factor,
     squared_rate,
 )
-from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.numerics import quadrature
 from flowpm_ext.numerics.roots import implicit_step
 
@@ -131,23 +132,28 @@ def a_of_chi(cosmo: Cosmology, chi: TensorLike) -> tf.Tensor:
 
     Args:
         cosmo: Cosmology, or a batch.
-        chi: Radial comoving distance (Mpc/h), any shape, up to that of a = 1e-4.
+        chi: Radial comoving distance (Mpc/h) or an astropy quantity, any shape, up to that of
+            a = 1e-4.
 
     Returns:
         Scale factor, shape [batch..., *chi.shape].
 
     Raises:
-        ValueError: If `chi` is negative or not finite.
+        ValueError: If `chi` is negative, not finite or beyond a = 1e-4.
 
     References:
         Hogg 1999, arXiv:astro-ph/9905116.
     """
+    require_cosmology(cosmo)
+    chi = units.to_value(chi, "Mpc/h", "chi", known(cosmo.h))
     checks.non_negative(chi, "chi")
     chi = cast(chi, cosmo.dtype)
     flat, p = tf.reshape(chi, [-1]), cosmo.columns()
     spacing = math.log(1 / EARLIEST) / 128
     table = math.log(EARLIEST) + spacing * tf.range(129, dtype=cosmo.dtype)
     chi_table = distance(p, tf.exp(table))  # [..., 129], decreasing
+    if known(chi) is not None and known(chi_table) is not None:
+        checks.in_range(chi, "chi", 0.0, float(np.min(known(chi_table)[..., 0])))
     farther = tf.cast(chi_table[..., None, :] > flat[:, None], tf.int32)
     cell = tf.clip_by_value(tf.reduce_sum(farther, axis=-1) - 1, 0, 127)  # [..., n]
     batch_axes = chi_table.shape.rank - 1

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike
-from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.core import checks, units
+from flowpm_ext.core.types import TensorLike, cast
+from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 
 HUBBLE_RADIUS = 2997.92458  # c / (100 km/s/Mpc), in Mpc/h
 EARLIEST = 1e-4  # tables start here: far into matter domination
@@ -30,9 +30,10 @@ def of_scale_factor(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(cosmo: Cosmology, a: TensorLike) -> tf.Tensor:
+        require_cosmology(cosmo)
+        a = units.to_value(a, "", "a")
         checks.in_range(a, "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
-        a = tf.convert_to_tensor(a) if isinstance(a, tf.Variable) else a
-        a = tf.cast(a, cosmo.dtype) if isinstance(a, tf.Tensor) else tf.constant(a, cosmo.dtype)
+        a = cast(a, cosmo.dtype)
         value = function(cosmo.columns(), tf.reshape(a, [-1]))
         return tf.reshape(value, tf.concat([tf.shape(value)[:-1], tf.shape(a)], axis=0))
 

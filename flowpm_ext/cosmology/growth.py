@@ -106,7 +106,8 @@ class GrowthTable(Structure):
     """Growth on a uniform grid of ln a, for callers that need it at many places.
 
     Holds g1 = D1 / a and g2 = D2 / a**2 before normalisation, each with its first and second
-    derivative in ln a; interpolation is quintic, of class C2. Before a = 1e-4 both are constant.
+    derivative in ln a; interpolation is quintic, of class C2. Before a = 1e-4 both are constant,
+    which is right without radiation only.
 
     Attributes:
         first: (g1, g1', g1'') at the entries, shape [..., 1025, 3].

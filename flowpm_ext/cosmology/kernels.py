@@ -80,11 +80,16 @@ def redshift_distortions(
 
 
 def _farther(sight: LineOfSight, ratio: tf.Tensor) -> tf.Tensor:
-    """Redshift where f_K is `ratio` [num_ell, 1] times that of each node: [..., num_ell, n]."""
+    """Redshift where f_K is `ratio` [num_ell, 1] times that of each node: [..., num_ell, n].
+
+    Bounded well behind the last node, because for distant nodes it may lie beyond the horizon.
+    """
     p = expansion.deeper(sight.parameters)
     nodes, weights = (tf.constant(x, ratio.dtype) for x in quadrature.gauss_legendre(8))
     start, goal = sight.z, ratio * sight.transverse[..., None, :]
     z = start + (ratio - 1) * (sight.transverse * sight.rate)[..., None, :] / HUBBLE_RADIUS
+    limit = 1 + 2 * sight.z[-1]
+    z = tf.minimum(z, limit)
     for step in range(5):  # Newton; the last two steps carry the gradients
         z = z if step == 4 else tf.stop_gradient(z)
         between = start[:, None] + (z - start)[..., None] * nodes  # [..., num_ell, n, nodes]
@@ -93,8 +98,9 @@ def _farther(sight: LineOfSight, ratio: tf.Tensor) -> tf.Tensor:
         sine, cosine = distances.transverse(p, more), distances.curvature_cosine(p, more)
         reached = sight.transverse[..., None, :] * cosine + sight.cosine[..., None, :] * sine
         slope = HUBBLE_RADIUS * tf.math.rsqrt(expansion.squared_rate(p, 1 / (1 + z)))
-        slope *= sight.cosine[..., None, :] * cosine
-        z -= (reached - goal) / slope
+        bend = p.Omega_k / HUBBLE_RADIUS**2 * sight.transverse[..., None, :] * sine
+        slope *= sight.cosine[..., None, :] * cosine + bend
+        z = tf.clip_by_value(z - (reached - goal) / slope, 0.0, limit)
     return z
 
 

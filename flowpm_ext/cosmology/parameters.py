@@ -29,7 +29,8 @@ class Cosmology(Structure):
         Omega_k: Curvature today; positive for an open universe.
         w0: Equation of state of dark energy today, w(a) = w0 + wa (1 - a).
         wa: Its change.
-        A_s: Amplitude of the primordial spectrum at 0.05 / Mpc, instead of `sigma8`.
+        A_s: Amplitude of the primordial spectrum at 0.05 / Mpc, instead of `sigma8`; curvature
+            is left out of its relation to density (3 % at k = 1e-3 h/Mpc for Omega_k = 0.05).
         Omega_r: Radiation today, smooth; see `radiation_density`. Zero by default.
         T_cmb: Temperature of the microwave background (K), for the transfer function.
 
@@ -56,9 +57,10 @@ class Cosmology(Structure):
     T_cmb: TensorLike = 2.726
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "T_cmb", units.to_value(self.T_cmb, "K", "T_cmb"))
         for name, value in self._given().items():
-            checks.finite(value, name)
+            unit = {"T_cmb": "K", "h": "100 km / (Mpc s)"}.get(name, "")
+            object.__setattr__(self, name, units.to_value(value, unit, name))
+            checks.finite(getattr(self, name), name)
         for name in ("Omega_b", "h", "sigma8", "A_s", "T_cmb"):
             if getattr(self, name) is not None:
                 checks.positive(getattr(self, name), name)
@@ -161,6 +163,21 @@ class Cosmology(Structure):
             bool(np.all(squared > 0)), "E(a)**2", "be positive",
             f"{np.min(squared):.3g} at a = {worst:.3g}", "Check `Omega_k`, `Omega_c` and `w0`.",
         )  # fmt: skip
+
+
+def require_cosmology(cosmo: Any) -> None:
+    """Refuse what is not a cosmology.
+
+    Args:
+        cosmo: What was received.
+
+    Raises:
+        TypeError: If it is not a `Cosmology`.
+    """
+    checks.require(
+        isinstance(cosmo, Cosmology), "cosmo", "be a Cosmology", cosmo,
+        "For example `flowpm_ext.Planck18()`.", error=TypeError,
+    )  # fmt: skip
 
 
 def Planck15(**overrides: TensorLike) -> Cosmology:

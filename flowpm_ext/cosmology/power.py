@@ -9,7 +9,7 @@ from flowpm_ext.core import checks, units
 from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
-from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.spectrum import LinearSpectrum, TabulatedPower
 
 __all__ = [
@@ -106,6 +106,7 @@ def sigma8(cosmo: Cosmology, transfer: str | TabulatedPower = "eisenstein_hu") -
     References:
         Eisenstein & Hu 1998, arXiv:astro-ph/9709112.
     """
+    require_cosmology(cosmo)
     p = cosmo.columns()
     linear = LinearSpectrum.of(p, GrowthTable.of(p), transfer)
     return tf.sqrt(linear.variance())[..., 0]
@@ -119,14 +120,16 @@ def camb_power(cosmo: Cosmology, k: TensorLike | None = None) -> TabulatedPower:
 
     Args:
         cosmo: One cosmology, with `sigma8` or `A_s`.
-        k: Wavenumbers of the table (h/Mpc), shape [n]; 800 from 1e-4 to 100 by default.
+        k: Wavenumbers of the table (h/Mpc), shape [n]; 800 from 1e-4 (more in a
+            closed universe) to 100 by default.
 
     Returns:
         The table, normalised to `sigma8` where the cosmology has it.
 
     Raises:
         ImportError: If camb is not installed.
-        ValueError: If the parameters are traced tensors or a batch.
+        ValueError: If the parameters are traced tensors or a batch, or `k` begins below what
+            CAMB computes.
 
     References:
         Lewis, Challinor & Lasenby 2000, arXiv:astro-ph/9911177.
@@ -142,16 +145,22 @@ def camb_power(cosmo: Cosmology, k: TensorLike | None = None) -> TabulatedPower:
         "be one cosmology of known numbers", cosmo, "Call outside of the graph.",
     )  # fmt: skip
     p = {name: float(value) for name, value in values.items()}
-    k = np.geomspace(1e-4, 100.0, 800) if k is None else np.asarray(units.to_value(k, "h/Mpc", "k"))
+    k = None if k is None else np.asarray(units.to_value(k, "h/Mpc", "k", p["h"]), np.float64)
     settings = camb.set_params(
         ombh2=p["Omega_b"] * p["h"] ** 2, omch2=p["Omega_c"] * p["h"] ** 2, H0=100 * p["h"],
-        omk=p["Omega_k"], ns=p["n_s"], As=p.get("A_s", 2e-9), TCMB=p["T_cmb"], mnu=0.0,
+        omk=p["Omega_k"], ns=p["n_s"], As=p.get("A_s", 2e-9), TCMB=p["T_cmb"], mnu=0.0, nnu=3.046,
         w=p["w0"], wa=p["wa"], dark_energy_model="ppf", kmax=20.0, redshifts=[0.0],
         WantCls=False,
     )  # fmt: skip
     spectrum = camb.get_results(settings).get_matter_power_interpolator(
-        nonlinear=False, extrap_kmax=k[-1]
+        nonlinear=False, extrap_kmax=100.0 if k is None else k[-1]
     )
+    lowest = spectrum.kmin * (1 + 1e-6)
+    k = np.geomspace(max(lowest, 1e-4), 100.0, 800) if k is None else k
+    checks.require(
+        k[0] >= lowest, "k", f"not be below {lowest:.3g} h/Mpc, where CAMB begins", k[0],
+        "The table continues itself as a power law.",
+    )  # fmt: skip
     table = TabulatedPower(k, spectrum.P(0.0, k))
     if "sigma8" not in p:
         return table
@@ -165,7 +174,9 @@ def _amplitude(table: TabulatedPower) -> float:
 
 def _arguments(cosmo: Cosmology, k: TensorLike, a: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
     """k and a, checked, in the dtype of the cosmology."""
+    require_cosmology(cosmo)
     k = units.to_value(k, "h/Mpc", "k", known(cosmo.h))
+    a = units.to_value(a, "", "a")
     checks.in_range(k, "k", 1e-7, 1e6, "Wavenumbers are in h/Mpc.")
     checks.in_range(a, "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
     return tuple(cast(x, cosmo.dtype) for x in (k, a))

@@ -63,7 +63,7 @@ class AbstractProbe(Structure, abc.ABC):
         return []
 
     def screen(self, dtype: tf.DType) -> tf.Tensor | None:
-        """Redshift of a screen behind all galaxies, or None."""
+        """Redshift of a source plane of its own, or None."""
         return None
 
 
@@ -141,7 +141,9 @@ class NumberCounts(AbstractProbe):
         redshift_bins: n(z) of each bin.
         bias: Galaxy bias: a number, a bias model or a function of (z, growth_factor), one
             for all bins or one for each.
-        has_rsd: Whether redshift-space distortions are added.
+        has_rsd: Whether redshift-space distortions are added. Where n(z) has steps, as a
+            histogram has, this term is good to 0.6 % of the spectrum at ell = 2 and 0.1 % above
+            ell = 20, and its derivative with respect to a shift of n(z) misses the steps.
         magnification_bias: Slope s = d log10 N(< m) / dm of the counts at the magnitude
             limit, a number for all bins or one for each; None for no magnification.
 

@@ -1,9 +1,12 @@
 """Functions that compile themselves, and the gradient that TensorFlow lacks under XLA."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.compile import compiled
+from flowpm_ext.core.types import Structure
 
 
 def test_eager_calls_trace_once_for_each_shape_and_option():
@@ -56,3 +59,20 @@ def test_derivatives_of_second_order_pass_through_slices_under_xla():
         tape.watch(x)
         along = tf.reduce_sum(gradient(x) * direction)
     np.testing.assert_allclose(tape.gradient(along, x), expected, atol=1e-8)
+
+
+def test_integers_in_a_structure_are_numbers():
+    traces = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Line(Structure):
+        slope: float
+
+    @compiled
+    def at_two(line):
+        traces.append(line)
+        return 2 * line.slope
+
+    values = [at_two(Line(slope)).numpy() for slope in (2, 3, 1.5, np.float32(0.5))]
+    assert values == [4.0, 6.0, 3.0, 1.0]
+    assert len(traces) == 1

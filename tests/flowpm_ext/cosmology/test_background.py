@@ -4,6 +4,7 @@ import astropy.cosmology
 import numpy as np
 import pytest
 import tensorflow as tf
+from astropy import units
 from reference import cosmologies, derivatives
 
 from flowpm_ext.cosmology import Cosmology, Planck15, background, radiation_density
@@ -191,3 +192,31 @@ def test_scale_factors_out_of_range_are_refused(function, a):
 def test_distances_that_are_none_are_refused(chi):
     with pytest.raises(ValueError, match="`chi` must be non-negative"):
         background.a_of_chi(Planck15(), chi)
+
+
+def test_distances_come_with_units_or_are_refused():
+    cosmo = Planck15()
+    chi = 1000.0 * units.Mpc  # 677.4 Mpc/h
+    np.testing.assert_allclose(
+        background.a_of_chi(cosmo, chi), background.a_of_chi(cosmo, 677.4), rtol=1e-14
+    )
+    with pytest.raises(ValueError, match=r"`chi` must have a unit that converts to Mpc/h"):
+        background.a_of_chi(cosmo, 1000.0 * units.s)
+    with pytest.raises(ValueError, match=r"`a` must have a unit"):
+        background.H(cosmo, 0.5 * units.Mpc)
+    with pytest.raises(ValueError, match=r"`Omega_c` must have a unit"):
+        Planck15(Omega_c=0.3 * units.kg)
+    hubble = 67.74 * units.km / units.s / units.Mpc
+    np.testing.assert_allclose(Planck15(h=hubble).h, 0.6774, rtol=1e-14)
+
+
+def test_a_distance_beyond_the_tables_is_refused():
+    with pytest.raises(ValueError, match=r"`chi` must lie in \[0, 9701"):
+        background.a_of_chi(Planck15(), 1e6)
+
+
+def test_kinds_that_are_no_cosmology_or_no_number_are_refused():
+    with pytest.raises(TypeError, match=r"`cosmo` must be a Cosmology. Received: 'planck18'"):
+        background.H("planck18", 0.5)
+    with pytest.raises(TypeError, match=r"`a` must be a number. Received: 'today'"):
+        background.H(Planck15(), "today")

@@ -100,7 +100,7 @@ def test_tensorflow_sees_through_a_cosmology():
         ({"Omega_r": -1e-4}, r"`Omega_r` must be non-negative"),
         ({"T_cmb": 0.0}, r"`T_cmb` must be positive"),
         ({"T_cmb": 2.7 * u.Mpc}, r"`T_cmb` must have a unit that converts to K"),
-        ({"w0": -0.5, "wa": 0.5}, r"`w0 \+ wa` must be negative\. Received: 0\.\. Dark energy"),
+        ({"w0": -0.5, "wa": 0.5}, r"`w0 \+ wa` must be negative\. Received: 0\.0\. Dark energy"),
         ({"w0": np.inf}, r"`w0` must be finite"),
         ({"Omega_k": -4.0}, r"`E\(a\)\*\*2` must be positive\. Received: .* at a = .*Omega_k"),
         ({"Omega_c": np.array([0.25, -0.1])}, r"`Omega_c` must be non-negative"),

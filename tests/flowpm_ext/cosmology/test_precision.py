@@ -124,3 +124,12 @@ def test_some_parameters_may_be_many_and_others_one():
                 np.broadcast_to(together[name], (3, *value.shape))[i],
                 value, rtol=1e-12, err_msg=name,
             )  # fmt: skip
+
+
+def test_single_precision_of_infall_beside_the_microwave_background(by_operation):
+    # At low ell the second distance of the infall lies beyond the horizon for distant nodes.
+    tracers = [probes.NumberCounts([BIN], 1.5, has_rsd=True), probes.CMBLensing()]
+    ell = np.array([2.0, 5.0, 10.0, 100.0])
+    double = angular_cl(Planck15(), ell, tracers).numpy()
+    ours = angular_cl(Planck15().replace(h=tf.constant(0.6774, tf.float32)), ell, tracers)
+    np.testing.assert_allclose(ours, double, rtol=1e-4)  # the project's bar

@@ -178,3 +178,16 @@ def test_spectra_are_covariances():
 def test_bad_probes_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("z_source", [0.3, 1.0, 20.0])
+def test_a_source_plane_leaves_the_other_spectra_alone(z_source):
+    counts = probes.NumberCounts([FAR], 1.5)
+    beside = cl(probes.CMBLensing(z_source), counts)[2]
+    # Other panels for the same integral: both are good to 1e-6.
+    np.testing.assert_allclose(beside, cl(counts)[0], rtol=3e-6)
+
+
+def test_two_source_planes_are_one_and_one():
+    near, far = probes.CMBLensing(1.0), probes.CMBLensing(1100.0)
+    np.testing.assert_allclose(cl(near, far)[0], cl(near)[0], rtol=3e-6)  # other panels
