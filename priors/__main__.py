@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; those of the process if None.
 
     Returns:
-        The exit code: 0, or 2 after one line on standard error for bad input.
+        The exit code: 0; 2 after one line on standard error for bad input; 130 after one
+        where it was interrupted.
     """
     options = build_parser().parse_args(arguments)
     try:
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"priors map: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("priors map: interrupted; nothing was written.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -168,7 +173,7 @@ def _quiet_start() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             kept.seek(0)
             os.write(terminal, kept.read())
             raise
@@ -179,4 +184,6 @@ def _quiet_start() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    # Leave through the ordinary exit, which removes what is half written.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())

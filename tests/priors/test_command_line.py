@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -156,4 +158,19 @@ def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
     assert "`CATALOGUE` must be given" in refusal(capsys, catalogue, "--simulate", "--out", out)
     assert "--out" in refusal(capsys, catalogue)
     assert "folder that can be written" in refusal(capsys, catalogue, "--out", nz / "below")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nothing_and_no_traceback(tmp_path, number):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "priors", "map", "--simulate", "--out", str(out)]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".partial-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(number)
+    _, printed = run.communicate(timeout=60)
+    assert run.returncode == (130 if number == signal.SIGINT else 143)
+    assert printed.count("\n") == (1 if number == signal.SIGINT else 0)
     assert not out.exists()
