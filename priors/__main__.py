@@ -7,6 +7,7 @@ import pathlib
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        run_map(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            run_map(options)
     except (ValueError, OSError) as error:
         print(f"priors map: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -63,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pixel-size-arcmin", type=float, default=0.29, metavar="SIZE", help="default: 0.29")
     add("--prior", choices=("wiener", "ks"), default="wiener", help="default: wiener")
     add("--num-samples", type=int, default=0, metavar="N", help="posterior draws to keep")
+    add("--max-iterations", type=int, default=500, metavar="N", help="of the solver; default: 500")
     add("--seed", type=int, default=0, help="seed of every random draw; default: 0")
     add("--cosmology", choices=("planck15", "planck18"), default="planck18")
     add(
@@ -129,7 +133,7 @@ def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
     made = mass_map(
         catalogue, options.nz, prior=options.prior, num_samples=options.num_samples,
         seed=options.seed, cosmo=cosmo, smoothing_arcmin=options.smoothing_arcmin, grid=grid,
-        verbose=1,
+        max_iterations=options.max_iterations, verbose=1,
     )  # fmt: skip
     return {"mass_map": made, "clusters": clusters}
 
@@ -161,6 +165,11 @@ def _columns(text: str) -> dict[str, str]:
     if not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise argparse.ArgumentTypeError(f"must read like ra=RA,dec=DEC. Received: {text!r}.")
     return dict(pairs)
+
+
+def _show_warning(message: Warning | str, *where: object) -> None:
+    """A warning in one line, without the place in the code that gave it."""
+    print(f"priors map: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from flowpm_ext.core import checks, seeds
-from priors import wiener
+from priors import convergence, wiener
 from priors.likelihood import GaussianLikelihood
 from priors.operators import KaiserSquires
 from priors.shear_map import ShearMap
@@ -20,6 +20,9 @@ NUM_STD_SAMPLES = 32
 STD_SMOOTHING_ARCMIN = 1.0
 # Maps solved for at once: more would not be faster and would need more memory.
 BATCH_SIZE = 8
+# Relative residual at which a map is good to a few digits more than its noise, and the steps
+# that are far more than surveys take.
+TOLERANCE, MAX_ITERATIONS = 1e-6, 500
 
 
 class Estimate(NamedTuple):
@@ -28,6 +31,7 @@ class Estimate(NamedTuple):
     kappa: np.ndarray  # [..., ny, nx]
     iterations: int  # of the solver; 0 where there is none
     residual: float  # relative, of the solver; 0 where there is none
+    converged: bool  # whether the solver reached its tolerance
 
 
 class AbstractEstimator(abc.ABC):
@@ -92,7 +96,7 @@ class KaiserSquiresEstimator(AbstractEstimator):
         self._sigma = smoothing_arcmin / shear_map.grid.pixel_size_arcmin
 
     def __call__(self, shear: np.ndarray) -> Estimate:
-        return Estimate(self._smoothed(self._op.adjoint(shear * self._map.mask)), 0, 0.0)
+        return Estimate(self._smoothed(self._op.adjoint(shear * self._map.mask)), 0, 0.0, True)
 
     def adjoint(self, weights: np.ndarray) -> np.ndarray:
         return np.asarray(self._op(self._smoothed(weights))) * self._map.mask
@@ -122,21 +126,30 @@ class WienerEstimator(AbstractEstimator):
     Args:
         shear_map: The binned shear.
         power: Prior variance of each Fourier mode, FFT layout, [ny, nx].
+        max_iterations: Steps after which the solver stops in any case.
+
+    Raises:
+        ValueError: If `max_iterations` is not positive.
     """
 
-    def __init__(self, shear_map: ShearMap, power: np.ndarray) -> None:
+    def __init__(
+        self, shear_map: ShearMap, power: np.ndarray, max_iterations: int = MAX_ITERATIONS
+    ) -> None:
+        checks.positive(max_iterations, "max_iterations")
         self._map = shear_map
+        self._limits = (TOLERANCE, int(max_iterations))
         self.power = power
 
     def __call__(self, shear: np.ndarray) -> Estimate:
-        found = wiener.wiener_solve(self._likelihood(shear), self.power)
-        return Estimate(
-            np.asarray(found.mean), int(found.iterations), float(np.max(found.residual))
-        )
+        found = wiener.wiener_solve(self._likelihood(shear), self.power, *self._limits)
+        convergence.warned(found, *self._limits)
+        converged = convergence.has_converged(found, *self._limits)
+        residual = float(np.max(found.residual))
+        return Estimate(np.asarray(found.mean), int(found.iterations), residual, converged)
 
     def adjoint(self, weights: np.ndarray) -> np.ndarray:
         likelihood = self._likelihood(self._map.shear)
-        return np.asarray(wiener.wiener_adjoint(likelihood, self.power, weights))
+        return np.asarray(wiener.wiener_adjoint(likelihood, self.power, weights, *self._limits))
 
     def uncertainty(
         self, kappa: np.ndarray, num_samples: int, seed: int, verbose: int = 0
@@ -150,7 +163,7 @@ class WienerEstimator(AbstractEstimator):
             draws = np.asarray(
                 wiener.wiener_samples(
                     likelihood, self.power, min(BATCH_SIZE, num_draws - start),
-                    seeds.fold(seed, start),
+                    seeds.fold(seed, start), *self._limits,
                 )
             )  # fmt: skip
             # About the mean, which is known: no degree of freedom is lost.

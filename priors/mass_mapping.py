@@ -37,6 +37,7 @@ class MassMap:
         estimator: The linear map from shear to convergence.
         iterations: Steps of the solver.
         residual: Relative residual that the solver reached.
+        converged: Whether that is the residual it was to reach.
     """
 
     kappa_e: np.ndarray
@@ -47,6 +48,7 @@ class MassMap:
     estimator: estimators.AbstractEstimator
     iterations: int
     residual: float
+    converged: bool
 
     @property
     def grid(self) -> SkyGrid:
@@ -93,6 +95,7 @@ def mass_map(
     padding_arcmin: float = 10.0,
     smoothing_arcmin: float = 1.0,
     grid: SkyGrid | None = None,
+    max_iterations: int = estimators.MAX_ITERATIONS,
     verbose: int = 0,
 ) -> MassMap:
     """Maps of the convergence, its B mode and its uncertainty, from a shear catalogue.
@@ -117,6 +120,8 @@ def mass_map(
         padding_arcmin: Width of the empty frame around the galaxies (arcmin).
         smoothing_arcmin: Standard deviation of the Gaussian that "ks" smooths with (arcmin).
         grid: Pixels to use in place of those that the catalogue asks for.
+        max_iterations: Steps after which the solver of "wiener" stops in any case; it warns
+            where the map is not solved for by then.
         verbose: 1 to show a progress bar on a terminal while drawing.
 
     Returns:
@@ -143,10 +148,11 @@ def mass_map(
     else:
         fix = "It is the redshift distribution of the galaxies."
         checks.require(nz is not None, "nz", "be given for the prior 'wiener'", None, fix)
-        estimator = estimators.WienerEstimator(shear_map, theory_power(nz, grid, cosmo))
+        power = theory_power(nz, grid, cosmo)
+        estimator = estimators.WienerEstimator(shear_map, power, max_iterations)
     both = estimator(np.stack([shear_map.shear, -1j * shear_map.shear]))
     samples, std = estimator.uncertainty(both.kappa[0], num_samples, seed, verbose)
-    return MassMap(*both.kappa, std, samples, shear_map, estimator, both.iterations, both.residual)
+    return MassMap(*both.kappa, std, samples, shear_map, estimator, *both[1:])
 
 
 def theory_power(

@@ -115,7 +115,8 @@ def summary(report: Mapping[str, Any]) -> str:
         f"arcminute; {survey['observed_fraction']:.1%} of {survey['num_pixels']} pixels observed."
     ]
     if survey["iterations"]:
-        lines[0] += f" Solved in {survey['iterations']} iterations to {survey['residual']:.0e}."
+        solved = "Solved" if survey["converged"] else "NOT converged"
+        lines[0] += f" {solved} in {survey['iterations']} iterations to {survey['residual']:.0e}."
     if "clusters" in report:
         found = report["clusters"]
         lines.append(
@@ -157,6 +158,7 @@ def _survey(mass_map: MassMap) -> dict[str, Any]:
         "masked_fraction": 1.0 - observed,
         "iterations": mass_map.iterations,
         "residual": mass_map.residual,
+        "converged": mass_map.converged,
     }
 
 

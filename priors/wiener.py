@@ -10,7 +10,6 @@ the noise of pixels that were not observed.
 """
 
 import math
-import warnings
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,10 +17,11 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.seeds import fold, standard_normal
-from flowpm_ext.core.types import TensorLike, known
+from flowpm_ext.core.types import TensorLike
 from flowpm_ext.fields.gaussian import amplitude, checked_power
 from flowpm_ext.numerics import fourier
 from flowpm_ext.numerics.linalg import LinearSolution, conjugate_gradients
+from priors.convergence import warned
 from priors.likelihood import GaussianLikelihood
 
 
@@ -31,10 +31,6 @@ class WienerResult(NamedTuple):
     mean: tf.Tensor  # [..., ny, nx], posterior mean (the unit of the map)
     iterations: tf.Tensor  # [], int32, steps of conjugate gradients
     residual: tf.Tensor  # [...], what is left of the equation, relative to its right-hand side
-
-
-class NotConvergedWarning(UserWarning):
-    """Conjugate gradients stopped before they reached the tolerance."""
 
 
 def wiener_solve(
@@ -97,7 +93,7 @@ def wiener_filter(
         Wiener 1949; Zaroubi et al. 1995, arXiv:astro-ph/9410080.
     """
     result = wiener_solve(likelihood, power, tolerance, max_iterations)
-    return _warned(result, tolerance, max_iterations)
+    return warned(result, tolerance, max_iterations).mean
 
 
 def wiener_samples(
@@ -137,7 +133,7 @@ def wiener_samples(
     power = _prior(likelihood, power, tolerance, max_iterations)
     seeds = tf.stack([fold(seed, number) for number in range(3)])
     result = _sample(likelihood, power, int(num_samples), seeds, tolerance, max_iterations)
-    return _warned(result, tolerance, max_iterations)
+    return warned(result, tolerance, max_iterations).mean
 
 
 def wiener_adjoint(
@@ -179,7 +175,7 @@ def wiener_adjoint(
     checks.require(fits, "weights", f"end in axes {sides}", weights.shape)
     checks.finite(weights, "weights")
     result = _adjoint(likelihood, power, weights, tolerance, max_iterations)
-    return _warned(result, tolerance, max_iterations)
+    return warned(result, tolerance, max_iterations).mean
 
 
 def _prior(
@@ -274,19 +270,3 @@ def _mean_information(likelihood: GaussianLikelihood) -> tf.Tensor:
     # An operator that treats places differently may respond with a negative mode.
     information = tf.nn.relu(information)
     return tf.complex(information, tf.zeros_like(information))
-
-
-def _warned(result: WienerResult, tolerance: float, max_iterations: int) -> tf.Tensor:
-    """The solution, after a warning where it is known not to have converged."""
-    residual, iterations = known(result.residual), known(result.iterations)
-    # Ten times: rounding keeps the true residual above the one that the steps carry along.
-    slack = 1 if iterations == max_iterations else 10
-    if residual is not None and residual.max() > slack * tolerance:
-        warnings.warn(
-            f"The Wiener filter stopped after {iterations} iterations at a relative residual of "
-            f"{residual.max():.1e}; the tolerance is {tolerance:.1e}. Raise `max_iterations`, or "
-            "`tolerance` where rounding in float32 keeps it from being reached.",
-            NotConvergedWarning,
-            stacklevel=3,
-        )
-    return result.mean

@@ -115,6 +115,17 @@ def test_a_run_says_nothing_but_its_result(demo, tmp_path):
     assert len(done.stdout.splitlines()) == 3
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_map_that_is_not_solved_for_is_told(tmp_path, capsys):
+    words = ["map", "--simulate", "--out", str(tmp_path), SIZE, "--max-iterations=2"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "NOT converged in 2 iterations to" in printed.out
+    assert all(line.startswith("priors map: warning: The") for line in printed.err.splitlines())
+    assert "Raise `max_iterations`" in printed.err
+    assert json.loads((tmp_path / "report.json").read_text())["survey"]["converged"] is False
+
+
 def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):
     good = Table.read(demo / "catalogue.fits")
     out = tmp_path / "out"

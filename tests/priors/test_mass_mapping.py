@@ -11,6 +11,7 @@ import priors
 from flowpm_ext.cosmology import Planck15, Planck18
 from priors import estimators, stacking
 from priors.catalogue import Clusters, read_clusters, read_shear_catalogue
+from priors.convergence import NotConvergedWarning
 from priors.mass_mapping import theory_power
 from priors.shear_map import bin_shear
 from priors.simulated_survey import compare_with_truth, simulate_survey
@@ -86,6 +87,13 @@ def test_wiener_uncertainty_is_that_of_the_posterior(wiener):
     # 400 draws have an error of 3.5 % in a pixel: four of these among a thousand pixels.
     np.testing.assert_allclose(std, exact, rtol=0.15)
     assert np.mean(std / exact) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_map_that_is_not_solved_for_warns_and_says_so(survey):
+    options = {"grid": survey.grid, "max_iterations": 2}
+    with pytest.warns(NotConvergedWarning, match="Raise `max_iterations`"):
+        made = priors.mass_map(survey.catalogue, survey.nz, **options)
+    assert not made.converged and made.iterations == 2 and made.residual > 1e-6
 
 
 def test_samples_scatter_about_the_mean(wiener):
@@ -170,6 +178,7 @@ def test_pixel_size_may_carry_a_unit(survey):
     [
         ({"prior": "sparse"}, "`prior` must be one of 'wiener', 'ks'. Received: 'sparse'"),
         ({"nz": None}, "`nz` must be given for the prior 'wiener'"),
+        ({"max_iterations": 0}, "`max_iterations` must be positive"),
         ({"num_samples": -1}, "`num_samples` must be non-negative"),
         ({"prior": "ks", "num_samples": 4}, "`num_samples` must be 0 for the prior 'ks'"),
         ({"prior": "ks", "smoothing_arcmin": -1.0}, "`smoothing_arcmin` must be non-negative"),

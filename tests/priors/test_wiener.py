@@ -9,7 +9,7 @@ from reference import gaussian_posterior
 
 import priors
 from priors import operators
-from priors.wiener import NotConvergedWarning
+from priors.convergence import NotConvergedWarning
 
 SIDES = [(8, 8), (9, 7)]
 
