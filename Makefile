@@ -1,9 +1,11 @@
 # Each target makes the virtual environment when there is none; a second call is quick.
-PYTHON ?= python3.11
+# The first that runs of those that TensorFlow supports.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import ensurepip' 2>/dev/null && echo $$name && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed-with-tests
-# The data of the survey tests, where it is at hand (see docs/data.md).
+INSTALLED := $(VENV)/.installed
+WITH_TESTS := $(VENV)/.installed-with-tests
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: demo test test-slow lint format bench clean
@@ -11,17 +13,17 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 demo: $(INSTALLED)
 	$(BIN)/python -m priors map --simulate --out demo --seed 0
 
-test: $(INSTALLED)
+test: $(WITH_TESTS)
 	$(PYTEST)
 
-test-slow: $(INSTALLED)
+test-slow: $(WITH_TESTS)
 	$(PYTEST) --slow
 
-lint: $(INSTALLED)
+lint: $(WITH_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(INSTALLED)
+format: $(WITH_TESTS)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -31,6 +33,10 @@ bench: $(INSTALLED)
 
 $(INSTALLED): setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(WITH_TESTS): $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test]"
 	touch $@
 
