@@ -23,7 +23,8 @@ def staged_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
         An empty folder on the same disk.
 
     Raises:
-        ValueError: If the folder cannot be made or written in.
+        ValueError: If the folder cannot be made or written in, or holds a folder of the name
+            of a file; then no file is replaced.
     """
     folder = pathlib.Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -39,8 +40,12 @@ def staged_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     done = False
     try:
         yield stage
-        for path in sorted(stage.iterdir()):
-            os.replace(path, folder / path.name)
+        moves = {path: folder / path.name for path in sorted(stage.iterdir())}
+        taken = [target.name for target in moves.values() if target.is_dir()]
+        if taken:
+            raise ValueError(f"`out` must hold no folder where a file shall be. Received: {taken}.")
+        for path, target in moves.items():
+            os.replace(path, target)
         done = True
     finally:
         shutil.rmtree(stage, ignore_errors=True)

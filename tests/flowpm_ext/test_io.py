@@ -39,3 +39,14 @@ def test_folder_that_cannot_be_is_refused(tmp_path):
         message = "`out` must be a folder that can be written. Received: .*file"
         with pytest.raises(ValueError, match=message), staged_folder(out):
             pass
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_replaced(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "b.txt").mkdir()
+    message = r"`out` must hold no folder where a file shall be. Received: \['b.txt'\]"
+    with pytest.raises(ValueError, match=message), staged_folder(tmp_path) as stage:
+        (stage / "a.txt").write_text("new")
+        (stage / "b.txt").write_text("new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
