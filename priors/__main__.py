@@ -104,8 +104,7 @@ def run_map(options: argparse.Namespace) -> None:
         ValueError: If an input cannot be used or the folder cannot be written.
         OSError: If a file cannot be written.
     """
-    if bool(options.catalogue) == options.simulate:
-        raise ValueError("`CATALOGUE` must be given, or `--simulate` without one.")
+    _check_source(options)
     with staged_folder(options.out) as stage:
         with _quiet_start():
             from priors import report
@@ -117,13 +116,11 @@ def run_map(options: argparse.Namespace) -> None:
 
 def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
     """The map of the catalogue, and the clusters on it."""
-    from flowpm_ext import cosmology
     from priors.catalogue import read_clusters, read_shear_catalogue
     from priors.mass_mapping import mass_map
     from priors.sky_grid import SkyGrid
     from priors.stacking import on_grid
 
-    cosmo = {"planck15": cosmology.Planck15, "planck18": cosmology.Planck18}[options.cosmology]()
     catalogue = read_shear_catalogue(options.catalogue, options.columns, options.flip_e2)
     if grid is None:
         size, padding = options.pixel_size_arcmin, options.padding_arcmin
@@ -132,20 +129,39 @@ def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
     clusters = on_grid(grid, read_clusters(options.clusters)) if options.clusters else None
     made = mass_map(
         catalogue, options.nz, prior=options.prior, num_samples=options.num_samples,
-        seed=options.seed, cosmo=cosmo, smoothing_arcmin=options.smoothing_arcmin, grid=grid,
-        max_iterations=options.max_iterations, verbose=1,
+        seed=options.seed, cosmo=_cosmology(options), grid=grid,
+        smoothing_arcmin=options.smoothing_arcmin, max_iterations=options.max_iterations,
+        verbose=1,
     )  # fmt: skip
     return {"mass_map": made, "clusters": clusters}
+
+
+def _check_source(options: argparse.Namespace) -> None:
+    """Refuse to have no catalogue, or what describes one beside `--simulate`."""
+    if not (options.catalogue or options.simulate):
+        raise ValueError("`CATALOGUE` must be given, or `--simulate` without one.")
+    names = ("catalogue", "nz", "clusters", "columns", "flip_e2")
+    given = [name for name in names if getattr(options, name)]
+    if options.simulate and given:
+        words = ["CATALOGUE" if n == "catalogue" else f"--{n.replace('_', '-')}" for n in given]
+        raise ValueError(f"`--simulate` must come without {', '.join(words)}: it makes its own.")
+
+
+def _cosmology(options: argparse.Namespace) -> Any:
+    """The cosmology of the theory, and of the simulation."""
+    from flowpm_ext import cosmology
+
+    return {"planck15": cosmology.Planck15, "planck18": cosmology.Planck18}[options.cosmology]()
 
 
 def _simulated(options: argparse.Namespace, stage: pathlib.Path) -> dict[str, Any]:
     """The same for a simulated survey, from the files that it leaves, with its truth."""
     from priors.simulated_survey import simulate_survey
 
-    survey = simulate_survey(options.pixel_size_arcmin, options.seed)
+    survey = simulate_survey(options.pixel_size_arcmin, options.seed, _cosmology(options))
     for name in ("catalogue", "clusters", "nz"):
         kind = "fits" if name == "catalogue" else "ecsv"
-        path = stage / f"{name}.{kind}"
+        path = stage / f"simulated_{name}.{kind}"
         getattr(survey, name).write(path)
         setattr(options, name, str(path))
     return _mapped(options, survey.grid) | {"truth": survey.kappa}
@@ -174,10 +190,14 @@ def _show_warning(message: Warning | str, *where: object) -> None:
 
 @contextlib.contextmanager
 def _quiet_start() -> Iterator[None]:
-    """Keep what TensorFlow's C++ says while it starts off the terminal, unless it fails."""
+    """Keep what TensorFlow's C++ says while it starts off the terminal, unless it fails.
+
+    Signals wait so long: in the middle of an import they would come out as another error.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     terminal = os.dup(2)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
@@ -190,6 +210,7 @@ def _quiet_start() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if __name__ == "__main__":

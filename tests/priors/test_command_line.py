@@ -51,9 +51,12 @@ def refusal(capsys, *words):
 def test_report_holds_the_numbers(demo):
     report = json.loads((demo / "report.json").read_text())
     assert report["version"] == __version__
-    assert report["config"]["seed"] == 1 and report["config"]["catalogue"] == "catalogue.fits"
+    assert (
+        report["config"]["seed"] == 1
+        and report["config"]["catalogue"] == "simulated_catalogue.fits"
+    )
     survey = report["survey"]
-    assert survey["galaxies"] == len(Table.read(demo / "catalogue.fits"))
+    assert survey["galaxies"] == len(Table.read(demo / "simulated_catalogue.fits"))
     assert survey["masked_fraction"] == pytest.approx(1 - survey["observed_fraction"])
     clusters = report["clusters"]
     assert clusters["e_signal_to_noise"] > 8 > abs(clusters["b_signal_to_noise"])
@@ -70,7 +73,7 @@ def test_maps_have_coordinates_and_the_configuration(demo):
             "SAMPLES",
         ]  # fmt: skip
         assert file["SAMPLES"].data.shape == (8, *file["KAPPA_E"].data.shape)
-        assert file["COUNTS"].data.sum() == len(Table.read(demo / "catalogue.fits"))
+        assert file["COUNTS"].data.sum() == len(Table.read(demo / "simulated_catalogue.fits"))
         config = json.loads(file[0].header["CONFIG"])
         assert config["prior"] == "wiener" and file[0].header["SEED"] == 1
         assert __version__ in file[0].header["ORIGIN"]
@@ -87,8 +90,8 @@ def test_figure_is_a_picture(demo):
 
 
 def test_the_files_of_the_demo_make_the_same_map(demo, tmp_path, capsys):
-    words = ["map", str(demo / "catalogue.fits"), "--nz", str(demo / "nz.ecsv")]
-    words += ["--clusters", str(demo / "clusters.ecsv"), "--out", str(tmp_path), SIZE]
+    words = ["map", str(demo / "simulated_catalogue.fits"), "--nz", str(demo / "simulated_nz.ecsv")]
+    words += ["--clusters", str(demo / "simulated_clusters.ecsv"), "--out", str(tmp_path), SIZE]
     for _ in range(2):  # a second time into the same folder
         assert main([*words, "--prior=ks", "--cosmology=planck15"]) == 0
     assert "Highest peak" in capsys.readouterr().out
@@ -109,7 +112,12 @@ def test_help_is_quick_because_tensorflow_is_not_imported():
 
 def test_a_run_says_nothing_but_its_result(demo, tmp_path):
     done = in_a_process(
-        "map", str(demo / "catalogue.fits"), "--prior=ks", "--out", str(tmp_path / "out"), SIZE
+        "map",
+        str(demo / "simulated_catalogue.fits"),
+        "--prior=ks",
+        "--out",
+        str(tmp_path / "out"),
+        SIZE,
     )
     assert done.returncode == 0 and done.stderr == ""
     assert len(done.stdout.splitlines()) == 3
@@ -127,7 +135,7 @@ def test_a_map_that_is_not_solved_for_is_told(tmp_path, capsys):
 
 
 def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):
-    good = Table.read(demo / "catalogue.fits")
+    good = Table.read(demo / "simulated_catalogue.fits")
     out = tmp_path / "out"
     paths = {name: tmp_path / f"{name}.fits" for name in ("columns", "nan", "empty", "cut")}
     Table({"RA": good["ra"], "dec": good["dec"]}).write(paths["columns"])
@@ -135,7 +143,7 @@ def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):
     bad["e1"][7] = np.nan
     bad.write(paths["nan"])
     good[:0].write(paths["empty"])
-    whole = (demo / "catalogue.fits").read_bytes()
+    whole = (demo / "simulated_catalogue.fits").read_bytes()
     paths["cut"].write_bytes(whole[: len(whole) // 2])
     expected = {
         "columns": "have columns ra, e1, e2. Received: ['RA', 'dec']",
@@ -150,7 +158,7 @@ def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):
 
 
 def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
-    catalogue, out = demo / "catalogue.fits", tmp_path / "out"
+    catalogue, out = demo / "simulated_catalogue.fits", tmp_path / "out"
     nz = tmp_path / "nz.txt"
     nz.write_text("0.1 1\n0.3 1\n0.2 1\n")
     far = tmp_path / "far.ecsv"
@@ -166,7 +174,11 @@ def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
     assert "have columns RA" in refusal(capsys, *ks, "--columns", "ra=RA")
     assert "invalid choice: 'sparse'" in refusal(capsys, catalogue, "--prior=sparse", "--out", out)
     assert "`CATALOGUE` must be given" in refusal(capsys, "--out", out)
-    assert "`CATALOGUE` must be given" in refusal(capsys, catalogue, "--simulate", "--out", out)
+    simulate = ("--simulate", "--out", out)
+    assert "must come without CATALOGUE: it makes" in refusal(capsys, catalogue, *simulate)
+    given = ("--nz", nz, "--clusters", far, "--flip-e2", "--columns", "ra=RA")
+    message = "`--simulate` must come without --nz, --clusters, --columns, --flip-e2: it makes its"
+    assert message in refusal(capsys, *simulate, *given)
     assert "--out" in refusal(capsys, catalogue)
     assert "folder that can be written" in refusal(capsys, catalogue, "--out", nz / "below")
     assert not out.exists()
