@@ -118,13 +118,12 @@ def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
     """The map of the catalogue, and the clusters on it."""
     from priors.catalogue import read_clusters, read_shear_catalogue
     from priors.mass_mapping import mass_map
-    from priors.sky_grid import SkyGrid
+    from priors.shear_map import survey_grid
     from priors.stacking import on_grid
 
     catalogue = read_shear_catalogue(options.catalogue, options.columns, options.flip_e2)
     if grid is None:
-        size, padding = options.pixel_size_arcmin, options.padding_arcmin
-        grid = SkyGrid.around(catalogue.ra, catalogue.dec, size, padding)
+        grid = survey_grid(catalogue, options.pixel_size_arcmin, options.padding_arcmin)
     # Before the long work, since they may all lie elsewhere.
     clusters = on_grid(grid, read_clusters(options.clusters)) if options.clusters else None
     made = mass_map(

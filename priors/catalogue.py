@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy import units as u
@@ -115,7 +115,7 @@ def read_shear_catalogue(
     return ShearCatalogue(ra, dec, ellipticity, weight)
 
 
-def read_nz(nz: Source | tuple) -> tuple[np.ndarray, np.ndarray]:
+def read_nz(nz: Source | Sequence) -> tuple[np.ndarray, np.ndarray]:
     """Redshift distribution as a histogram.
 
     Args:
@@ -129,9 +129,15 @@ def read_nz(nz: Source | tuple) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If the file cannot be read, the redshifts do not increase from z >= 0, or
             the counts are negative, not finite or all zero.
+        TypeError: If it is neither path, table nor pair of numbers.
     """
-    if isinstance(nz, tuple):
-        z, counts = (np.asarray(column, np.float64) for column in nz)
+    if isinstance(nz, tuple | list | np.ndarray):
+        checks.require(len(nz) == 2, "nz", "be a pair of arrays, z and n", f"{len(nz)} of them")
+        z, counts = (np.asarray(column) for column in nz)
+        for column in (z, counts):
+            is_real = column.dtype.kind in "biuf"
+            checks.require(is_real, "nz", "hold numbers", str(column.dtype), error=TypeError)
+        z, counts = z.astype(np.float64), counts.astype(np.float64)
     else:
         table = read_table(nz, "nz")
         received = f"{len(table.colnames)} columns"
@@ -190,9 +196,14 @@ def read_table(source: Source, name: str) -> Table:
 
     Raises:
         ValueError: If there is no such file, or it is not a whole table.
+        TypeError: If `source` is neither path nor table.
     """
     if isinstance(source, Table):
         return Table(source)  # a table of quantities as one of columns with units
+    checks.require(
+        isinstance(source, str | os.PathLike), name, "be a path or an astropy table",
+        f"a {type(source).__name__}", error=TypeError,
+    )  # fmt: skip
     path = pathlib.Path(source)
     checks.require(path.is_file(), name, "be a file that exists", str(path))
     try:

@@ -1,10 +1,9 @@
 """From a shear catalogue to maps of the mass in front of it, in one call."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from astropy.table import Table
 from astropy.wcs import WCS
 
 from flowpm_ext.core import checks, units
@@ -12,7 +11,7 @@ from flowpm_ext.cosmology import Cosmology, Planck18, angular_cl, probes, redshi
 from flowpm_ext.fields.gaussian import power_map
 from priors import estimators
 from priors.catalogue import ShearCatalogue, Source, read_nz, read_shear_catalogue
-from priors.shear_map import ShearMap, bin_shear
+from priors.shear_map import ShearMap, bin_shear, survey_grid
 from priors.sky_grid import SkyGrid
 
 PRIORS = ("wiener", "ks")
@@ -83,7 +82,7 @@ class MassMap:
 
 def mass_map(
     catalogue: Source | ShearCatalogue,
-    nz: str | Table | tuple | None = None,
+    nz: Source | Sequence | redshift.RedshiftDistribution | None = None,
     pixel_size_arcmin: float = 0.29,
     prior: str = "wiener",
     num_samples: int = 0,
@@ -107,8 +106,8 @@ def mass_map(
 
     Args:
         catalogue: Path of a FITS, HDF5 or ECSV file, an astropy table, or a `ShearCatalogue`.
-        nz: Redshift distribution for the theory: see `priors.catalogue.read_nz`. Not needed by
-            "ks".
+        nz: Redshift distribution for the theory: see `priors.catalogue.read_nz`; or one of
+            `flowpm_ext.cosmology.redshift`. Not needed by "ks".
         pixel_size_arcmin: Side of a pixel (arcmin), or an astropy quantity.
         prior: "wiener" or "ks".
         num_samples: Draws from the posterior to return. The uncertainty is that of these
@@ -117,8 +116,9 @@ def mass_map(
         cosmo: Cosmology of the theory; Planck18 if None.
         columns: Names of the columns: see `priors.catalogue.read_shear_catalogue`.
         flip_e2: Turn the sign of e2, for a catalogue measured with East to the right.
-        padding_arcmin: Width of the empty frame around the galaxies (arcmin).
-        smoothing_arcmin: Standard deviation of the Gaussian that "ks" smooths with (arcmin).
+        padding_arcmin: Width of the empty frame around the galaxies (arcmin), or a quantity.
+        smoothing_arcmin: Standard deviation of the Gaussian that "ks" smooths with (arcmin), or a
+            quantity.
         grid: Pixels to use in place of those that the catalogue asks for.
         max_iterations: Steps after which the solver of "wiener" stops in any case; it warns
             where the map is not solved for by then.
@@ -130,6 +130,7 @@ def mass_map(
     Raises:
         ValueError: If the input cannot be read or holds bad values, an option is unknown,
             or the pixels do not suit the field.
+        TypeError: If an argument is of another kind than these.
 
     References:
         Kaiser & Squires 1993, ApJ 404, 441.
@@ -139,9 +140,11 @@ def mass_map(
     checks.non_negative(num_samples, "num_samples")
     if not isinstance(catalogue, ShearCatalogue):
         catalogue = read_shear_catalogue(catalogue, columns, flip_e2)
+    padding_arcmin = units.to_value(padding_arcmin, "arcmin", "padding_arcmin")
+    smoothing_arcmin = units.to_value(smoothing_arcmin, "arcmin", "smoothing_arcmin")
     if grid is None:
         pixel_size_arcmin = units.to_value(pixel_size_arcmin, "arcmin", "pixel_size_arcmin")
-        grid = SkyGrid.around(catalogue.ra, catalogue.dec, pixel_size_arcmin, padding_arcmin)
+        grid = survey_grid(catalogue, pixel_size_arcmin, padding_arcmin)
     shear_map = bin_shear(catalogue, grid)
     if prior == "ks":
         estimator = estimators.KaiserSquiresEstimator(shear_map, smoothing_arcmin)
@@ -156,12 +159,15 @@ def mass_map(
 
 
 def theory_power(
-    nz: str | Table | tuple, grid: SkyGrid, cosmo: Cosmology | None = None
+    nz: Source | Sequence | redshift.RedshiftDistribution,
+    grid: SkyGrid,
+    cosmo: Cosmology | None = None,
 ) -> np.ndarray:
     """Power of the convergence in each Fourier mode of a map, from the Limber C_ell.
 
     Args:
-        nz: Redshift distribution of the galaxies: see `priors.catalogue.read_nz`.
+        nz: Redshift distribution of the galaxies: see `priors.catalogue.read_nz`; or one of
+            `flowpm_ext.cosmology.redshift`.
         grid: The pixels.
         cosmo: Cosmology; Planck18 if None.
 
@@ -170,10 +176,16 @@ def theory_power(
 
     Raises:
         ValueError: If the distribution cannot be read or holds bad values.
+        TypeError: If `cosmo` is no cosmology, or `nz` of another kind than these.
     """
-    probe = probes.WeakLensing([redshift.histogram_nz(*read_nz(nz))])
+    cosmo = Planck18() if cosmo is None else cosmo
+    rule, fix = "be a cosmology", "Pass `flowpm_ext.Planck18()`, for example."
+    checks.require(isinstance(cosmo, Cosmology), "cosmo", rule, cosmo, fix, TypeError)
+    if not isinstance(nz, redshift.RedshiftDistribution):
+        nz = redshift.histogram_nz(*read_nz(nz))
+    probe = probes.WeakLensing([nz])
     lowest = 2 * np.pi / (max(grid.shape) * grid.pixel_size)
     highest = np.sqrt(2) * np.pi / grid.pixel_size  # the corner of the Fourier plane
     ell = np.geomspace(0.99 * lowest, 1.01 * highest, NUM_ELL)
-    cl = angular_cl.angular_cl(Planck18() if cosmo is None else cosmo, ell, [probe])[0]
+    cl = angular_cl.angular_cl(cosmo, ell, [probe])[0]
     return np.asarray(power_map((ell, cl), grid.shape, grid.pixel_size))

@@ -47,6 +47,28 @@ class ShearMap:
         return float(np.sum(self.counts) / area)
 
 
+def survey_grid(
+    catalogue: ShearCatalogue, pixel_size_arcmin: float, padding_arcmin: float = 10.0
+) -> SkyGrid:
+    """The pixels that hold all galaxies of positive weight.
+
+    Args:
+        catalogue: The galaxies.
+        pixel_size_arcmin: Side of a pixel (arcmin).
+        padding_arcmin: Width of the empty frame (arcmin), at least.
+
+    Returns:
+        The grid.
+
+    Raises:
+        ValueError: If the pixels do not suit the field: see `SkyGrid.around`.
+    """
+    used = catalogue.weight > 0
+    return SkyGrid.around(
+        catalogue.ra[used], catalogue.dec[used], pixel_size_arcmin, padding_arcmin
+    )
+
+
 def bin_shear(catalogue: ShearCatalogue, grid: SkyGrid) -> ShearMap:
     """Weighted mean shear of the galaxies in each pixel.
 
@@ -68,7 +90,8 @@ def bin_shear(catalogue: ShearCatalogue, grid: SkyGrid) -> ShearMap:
     used = (index >= 0) & (catalogue.weight > 0)
     fix = "Centre the grid on the catalogue."
     checks.require(np.any(used), "grid", "hold at least one galaxy", grid.center, fix)
-    index, weight = index[used], catalogue.weight[used]
+    # Only ratios of weights matter; of the order of one, their squares stay finite.
+    index, weight = index[used], catalogue.weight[used] / np.max(catalogue.weight[used])
     ellipticity = catalogue.ellipticity[used] * grid.turn(catalogue.ra[used])
 
     def total(values: np.ndarray | None) -> np.ndarray:

@@ -76,7 +76,7 @@ def simulate_survey(
     nz = _source_nz()
     power = theory_power(nz, fine, cosmo)
     kappa = np.asarray(lognormal.lognormal_map(power, EMPTY_BEAM, seeds.fold(seed, 0))[0])
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed % 2**64)  # negative seeds are seeds too
     ra, dec = grid.sky_coordinates(*_observed_positions(grid, random))
     catalogue = _galaxies(ra, dec, kappa, fine, random)
     averaged = kappa.reshape(grid.shape[0], REFINEMENT, grid.shape[1], REFINEMENT).mean((1, 3))

@@ -144,8 +144,21 @@ def test_nz_is_a_histogram_without_its_empty_ends(tmp_path, kind):
 def test_bad_nz_is_refused(z, counts, message):
     with pytest.raises(ValueError, match=message):
         read_nz((z, counts))
+    with pytest.raises(ValueError, match=message):
+        read_nz([z, counts])
+
+
+def test_kinds_that_cannot_be_read_are_refused():
     with pytest.raises(ValueError, match="`nz` must have two columns"):
         read_nz(Table({"z": [0.1, 0.2]}))
+    with pytest.raises(ValueError, match=r"`nz` must be a pair of arrays, z and n. Received: '3"):
+        read_nz([0.1, 0.2, 0.3])
+    with pytest.raises(TypeError, match="`nz` must hold numbers"):
+        read_nz((["a", "b"], [1, 2]))
+    for source, kind in ((None, "NoneType"), ({"ra": [1.0]}, "dict")):
+        message = f"`catalogue` must be a path or an astropy table. Received: 'a {kind}'"
+        with pytest.raises(TypeError, match=message):
+            read_shear_catalogue(source)
 
 
 def test_clusters_by_position_and_by_name(tmp_path):

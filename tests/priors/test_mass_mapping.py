@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.table import Table
 
 import priors
-from flowpm_ext.cosmology import Planck15, Planck18
+from flowpm_ext.cosmology import Planck15, Planck18, redshift
 from priors import estimators, stacking
 from priors.catalogue import Clusters, read_clusters, read_shear_catalogue
 from priors.convergence import NotConvergedWarning
@@ -159,10 +159,26 @@ def test_truth_has_the_power_of_the_theory(survey):
     assert survey.kappa.min() > -0.06
 
 
+def test_negative_seeds_are_seeds_too():
+    first, second = (simulate_survey(PIXEL, seed).catalogue["e1"] for seed in (-1, -2))
+    assert len(first) != len(second) or np.any(first != second)
+
+
 def test_prior_follows_the_cosmology(survey):
     one, two = (theory_power(survey.nz, survey.grid, c()) for c in (Planck15, Planck18))
     assert one[0, 0] == two[0, 0] == 0.0
     assert 1e-4 < np.max(np.abs(one / np.where(two > 0, two, 1) - 1)[two > 0]) < 0.1
+
+
+def test_nz_may_be_a_pair_or_a_distribution(survey):
+    z, counts = (np.asarray(survey.nz[name]) for name in ("z", "n"))
+    made = redshift.histogram_nz(np.append(z, 2 * z[-1] - z[-2]), counts)
+    expected = theory_power(survey.nz, survey.grid)
+    for nz in ((z, counts), [z, counts], np.stack([z, counts]), made):
+        # A distribution made by hand keeps its empty ends, which the integral has nodes in.
+        np.testing.assert_allclose(theory_power(nz, survey.grid), expected, rtol=1e-4)
+    with pytest.raises(TypeError, match=r"`cosmo` must be a cosmology. Received: 'planck18'"):
+        theory_power(survey.nz, survey.grid, "planck18")
 
 
 def test_pixel_size_may_carry_a_unit(survey):
@@ -170,6 +186,12 @@ def test_pixel_size_may_carry_a_unit(survey):
     one = priors.mass_map(survey.catalogue, pixel_size_arcmin=3.0, **options)
     two = priors.mass_map(survey.catalogue, pixel_size_arcmin=0.05 * u.deg, **options)
     assert one.grid.pixel_size_arcmin == pytest.approx(two.grid.pixel_size_arcmin)
+    options = {"prior": "ks", "pixel_size_arcmin": 3.0}
+    one = priors.mass_map(survey.catalogue, smoothing_arcmin=3.0, padding_arcmin=6.0, **options)
+    angles = {"smoothing_arcmin": 0.05 * u.deg, "padding_arcmin": 360 * u.arcsec}
+    two = priors.mass_map(survey.catalogue, **angles, **options)
+    assert one.grid.shape == two.grid.shape
+    np.testing.assert_allclose(one.kappa_e, two.kappa_e, rtol=1e-9)  # one rounding of the unit
     assert one.wcs.wcs.cdelt[0] < 0 < one.wcs.wcs.cdelt[1]
 
 
@@ -182,6 +204,7 @@ def test_pixel_size_may_carry_a_unit(survey):
         ({"num_samples": -1}, "`num_samples` must be non-negative"),
         ({"prior": "ks", "num_samples": 4}, "`num_samples` must be 0 for the prior 'ks'"),
         ({"prior": "ks", "smoothing_arcmin": -1.0}, "`smoothing_arcmin` must be non-negative"),
+        ({"smoothing_arcmin": 1 * u.kg}, "`smoothing_arcmin` must have a unit that converts"),
         ({"pixel_size_arcmin": 1 * u.kg}, "`pixel_size_arcmin` must have a unit that converts"),
         ({"padding_arcmin": -1.0}, "`padding_arcmin` must be non-negative"),
     ],

@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 
 from priors.catalogue import ShearCatalogue
 from priors.operators import KaiserSquires
-from priors.shear_map import bin_shear
+from priors.shear_map import bin_shear, survey_grid
 from priors.sky_grid import SkyGrid
 
 
@@ -59,6 +59,29 @@ def test_galaxies_of_no_weight_are_no_galaxies():
     grid = SkyGrid.around(catalogue.ra, catalogue.dec, 4.0)
     made = bin_shear(dataclasses.replace(catalogue, weight=weight), grid)
     assert made.counts.sum() == 200
+
+
+def test_galaxies_of_no_weight_do_not_set_the_grid():
+    catalogue = random_catalogue()
+    far = dataclasses.replace(
+        catalogue,
+        ra=np.append(catalogue.ra, 40.0),
+        dec=np.append(catalogue.dec, 60.0),
+        ellipticity=np.append(catalogue.ellipticity, 0.1),
+        weight=np.append(catalogue.weight, 0.0),
+    )
+    assert survey_grid(far, 4.0) == survey_grid(catalogue, 4.0)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_the_scale_of_the_weights_does_not_matter(scale):
+    catalogue = random_catalogue()
+    scaled = dataclasses.replace(catalogue, weight=scale * catalogue.weight)
+    grid = survey_grid(catalogue, 4.0)
+    one, two = bin_shear(catalogue, grid), bin_shear(scaled, grid)
+    for name in ("shear", "noise_std", "rotation_variance", "sigma_e"):
+        # Weights rounded twice; a mean that cancels is as exact as its terms.
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-13, atol=1e-14)
 
 
 def test_footprint_keeps_pixels_that_happen_to_be_empty():
