@@ -186,8 +186,8 @@ def _line_of_sight(
     dtype = p.h.dtype
     bends = [edge for probe in probes for edge in probe.bends(dtype)]
     sources = [edge for probe in probes for edge in probe.sources(dtype)]
-    screens = [screen for screen in (probe.screen(dtype) for probe in probes) if screen is not None]
-    return LineOfSight.of(p, growth, bends, sources, screens)
+    planes = [plane for probe in probes for plane in probe.planes(dtype)]
+    return LineOfSight.of(p, growth, bends, sources, planes)
 
 
 def _multipoles(ell: TensorLike, dtype: tf.DType) -> tf.Tensor:

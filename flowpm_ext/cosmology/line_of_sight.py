@@ -65,7 +65,7 @@ class LineOfSight(Structure):
         growth: GrowthTable,
         bends: Sequence[tf.Tensor],
         sources: Sequence[tf.Tensor],
-        screens: Sequence[tf.Tensor] = (),
+        planes: Sequence[tf.Tensor] = (),
     ) -> "LineOfSight":
         """Lay the nodes.
 
@@ -74,12 +74,12 @@ class LineOfSight(Structure):
             growth: Growth table of `p`.
             bends: Redshifts where kernels may bend, [.] each.
             sources: Redshifts where only the densities of lensed sources do, [.] each.
-            screens: Redshifts of other source planes, near or far, a scalar each.
+            planes: Redshifts of source planes, near or far, a scalar each.
 
         Returns:
             The line of sight.
         """
-        edges = _panel_edges(p.h.dtype, bends, sources, screens)
+        edges = _panel_edges(p.h.dtype, bends, sources, planes)
         z, weights = (tf.reshape(x, [-1]) for x in quadrature.panel_nodes(edges, NUM_NODES))
         fine_edges, place = _fine_edges(z, [*bends, *sources])
         fine_z, fine_weights = quadrature.panel_nodes(fine_edges, NUM_NODES)  # [m, 4]
@@ -146,18 +146,18 @@ def _panel_edges(
     dtype: tf.DType,
     bends: Sequence[tf.Tensor],
     sources: Sequence[tf.Tensor],
-    screens: Sequence[tf.Tensor],
+    planes: Sequence[tf.Tensor],
 ) -> tf.Tensor:
     """Edges of the panels: quadratic in redshift to the last galaxy, then even in ln(1 + z)."""
-    galaxies = [*bends, *sources] or [tf.constant([2.0], dtype)]  # none: panels for the screen
+    # Without galaxies the near panels still reach to where structure lenses most.
+    galaxies = [*bends, *sources] or [tf.minimum(tf.stack(list(planes)), 2.0)]
     last = tf.maximum(tf.reduce_max(tf.concat(galaxies, axis=0)), 10 * NEAREST)
     steps = tf.constant((np.arange(NUM_PANELS + 1) / NUM_PANELS) ** 2, dtype)
     edges = [NEAREST + (last - NEAREST) * steps, *bends]
-    if screens:
-        planes = tf.stack(list(screens))
-        end = tf.maximum(last, tf.reduce_max(planes))
+    if planes:
+        end = tf.maximum(last, tf.reduce_max(tf.stack(list(planes))))
         far = tf.constant(np.arange(FAR_PANELS + 1) / FAR_PANELS, dtype)
-        edges += [planes, (1 + last) * ((1 + end) / (1 + last)) ** far - 1]
+        edges += [tf.stack(list(planes)), (1 + last) * ((1 + end) / (1 + last)) ** far - 1]
         last = end
     edges = tf.clip_by_value(tf.concat(edges, axis=0), NEAREST, last)
     return tf.gather(edges, tf.argsort(tf.stop_gradient(edges)))

@@ -62,9 +62,9 @@ class AbstractProbe(Structure, abc.ABC):
         """Redshifts where only the densities of lensed sources may, [.] each."""
         return []
 
-    def screen(self, dtype: tf.DType) -> tf.Tensor | None:
-        """Redshift of a source plane of its own, or None."""
-        return None
+    def planes(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """Redshifts of source planes, a scalar each."""
+        return []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +111,12 @@ class WeakLensing(AbstractProbe):
         return _each(self, "sigma_e", dtype) ** 2 / _densities(self, dtype)
 
     def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
-        """Source planes, and all of n(z) when galaxies are aligned."""
-        aligned = self.ia_bias is not None
-        return [nz.breakpoints(dtype) for nz in self.redshift_bins if aligned or not nz.has_density]
+        """All of n(z) when galaxies are aligned."""
+        return self.sources(dtype) if self.ia_bias is not None else []
+
+    def planes(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """The bins at one redshift."""
+        return [nz.breakpoints(dtype)[0] for nz in self.redshift_bins if not nz.has_density]
 
     def sources(self, dtype: tf.DType) -> list[tf.Tensor]:
         """The n(z)."""
@@ -234,9 +237,9 @@ class CMBLensing(AbstractProbe):
         """The white noise, [1]."""
         return _each(self, "noise_power", dtype)
 
-    def screen(self, dtype: tf.DType) -> tf.Tensor:
+    def planes(self, dtype: tf.DType) -> list[tf.Tensor]:
         """The last scattering surface."""
-        return cast(self.z_source, dtype)
+        return [cast(self.z_source, dtype)]
 
     def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:
         """Convergence of a source plane."""
