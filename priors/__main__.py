@@ -125,7 +125,9 @@ def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
     if grid is None:
         grid = survey_grid(catalogue, options.pixel_size_arcmin, options.padding_arcmin)
     # Before the long work, since they may all lie elsewhere.
-    clusters = on_grid(grid, read_clusters(options.clusters)) if options.clusters else None
+    clusters = read_clusters(options.clusters) if options.clusters else None
+    if clusters is not None:
+        on_grid(grid, clusters)
     made = mass_map(
         catalogue, options.nz, prior=options.prior, num_samples=options.num_samples,
         seed=options.seed, cosmo=_cosmology(options), grid=grid,

@@ -47,7 +47,7 @@ def write_products(
     peaks = stacking.find_peaks(mass_map, NUM_PEAKS)
     report = {"version": __version__, "config": dict(config), "survey": _survey(mass_map)}
     if marked is not None:
-        report["clusters"] = _stack(mass_map, marked)
+        report["clusters"] = {"given": clusters.ra.size} | _stack(mass_map, marked)
     report["peaks"] = _peaks(mass_map, peaks, marked)
     if truth is not None:
         report["truth"] = simulated_survey.compare_with_truth(mass_map, truth)
@@ -120,7 +120,8 @@ def summary(report: Mapping[str, Any]) -> str:
     if "clusters" in report:
         found = report["clusters"]
         lines.append(
-            f"Stack on {found['stacked']} clusters: E {found['kappa_e']:+.4f} "
+            f"Stack on {found['stacked']} of {found['given']} clusters, "
+            f"{found['on_observed_pixels']} of them on observed pixels: E {found['kappa_e']:+.4f} "
             f"({found['e_signal_to_noise']:.1f} sigma), B {found['kappa_b']:+.4f} "
             f"({found['b_signal_to_noise']:.1f} sigma); null scatter {found['null_std']:.4f}."
         )
@@ -165,8 +166,10 @@ def _survey(mass_map: MassMap) -> dict[str, Any]:
 def _stack(mass_map: MassMap, marked: Clusters) -> dict[str, Any]:
     """Means on the clusters in units of their null scatter."""
     found = stacking.stack(mass_map, marked)
+    pixels = mass_map.grid.flat_index(marked.ra, marked.dec)
     return {
         "stacked": found.num_clusters,
+        "on_observed_pixels": int(np.count_nonzero(mass_map.mask.ravel()[pixels])),
         "kappa_e": found.kappa_e,
         "kappa_b": found.kappa_b,
         "null_std": found.null_std,

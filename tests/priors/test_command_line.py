@@ -59,6 +59,12 @@ def test_report_holds_the_numbers(demo):
     assert survey["galaxies"] == len(Table.read(demo / "simulated_catalogue.fits"))
     assert survey["masked_fraction"] == pytest.approx(1 - survey["observed_fraction"])
     clusters = report["clusters"]
+    assert (
+        clusters["given"]
+        == clusters["stacked"]
+        == len(Table.read(demo / "simulated_clusters.ecsv"))
+    )
+    assert 0 < clusters["on_observed_pixels"] <= clusters["stacked"]
     assert clusters["e_signal_to_noise"] > 8 > abs(clusters["b_signal_to_noise"])
     assert 1 <= len(report["peaks"]) <= 10
     assert set(report["peaks"][0]["nearest_cluster"]) == {"id", "arcmin"}
@@ -98,6 +104,23 @@ def test_the_files_of_the_demo_make_the_same_map(demo, tmp_path, capsys):
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["mass_map.fits", "mass_map.png", "report.json"]
     assert "truth" not in json.loads((tmp_path / "report.json").read_text())
+
+
+def test_clusters_off_the_map_are_counted(demo, tmp_path, capsys):
+    clusters = Table.read(demo / "simulated_clusters.ecsv")[:3]
+    clusters["ra"][0] += 5.0
+    clusters.write(tmp_path / "clusters.ecsv")
+    words = ["map", str(demo / "simulated_catalogue.fits"), "--prior=ks", SIZE]
+    words += ["--clusters", str(tmp_path / "clusters.ecsv"), "--out", str(tmp_path)]
+    assert main(words) == 0
+    assert "Stack on 2 of 3 clusters, " in capsys.readouterr().out
+    found = json.loads((tmp_path / "report.json").read_text())["clusters"]
+    assert (found["given"], found["stacked"]) == (3, 2)
+    with fits.open(tmp_path / "mass_map.fits") as file:
+        wcs, mask = WCS(file["MASK"].header), file["MASK"].data
+    x, y = wcs.wcs_world2pix(clusters["ra"][1:], clusters["dec"][1:], 0)
+    observed = mask[np.rint(y).astype(int), np.rint(x).astype(int)]
+    assert found["on_observed_pixels"] == observed.sum()
 
 
 def test_help_is_quick_because_tensorflow_is_not_imported():

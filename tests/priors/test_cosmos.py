@@ -32,7 +32,8 @@ def test_command_line_maps_the_field(cosmos, tmp_path):
     assert survey["galaxies_per_arcmin2"] == pytest.approx(71.7, abs=0.05)
     assert survey["observed_fraction"] == pytest.approx(0.534, abs=0.0005)
     assert survey["residual"] <= 1e-6
-    assert clusters["stacked"] == 72
+    assert clusters["given"] == clusters["stacked"] == 72
+    assert clusters["on_observed_pixels"] == 62
     assert clusters["e_signal_to_noise"] >= 12
     assert abs(clusters["b_signal_to_noise"]) < 2
     assert peak["nearest_cluster"]["id"] == "106" and peak["nearest_cluster"]["arcmin"] < 1.5
