@@ -12,6 +12,8 @@ from priors.stacking import Peaks
 
 # Sky around the galaxies that the figure still shows.
 FRAME_ARCMIN = 3.5
+# Part of the width of a panel that a label may take.
+LABEL_FRACTION = 0.06
 # Labels stay readable on any colour.
 HALO = [patheffects.withStroke(linewidth=2.0, foreground="white")]
 
@@ -82,7 +84,8 @@ def _show(
 ) -> None:
     """One map with its colour bar, cut to the survey with a frame around it."""
     image = axes.imshow(values, origin="lower", interpolation="nearest", **colours)
-    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01)
+    extend = _beyond(values[mass_map.mask], *image.get_clim())
+    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01, extend=extend)
     frame = FRAME_ARCMIN / mass_map.grid.pixel_size_arcmin
     rows, columns = (np.flatnonzero(mass_map.mask.any(axis)) for axis in (1, 0))
     axes.set_xlim(columns[0] - frame, columns[-1] + frame)
@@ -94,6 +97,12 @@ def _show(
     for coordinate in axes.coords:
         coordinate.set_major_formatter("d.d")
         coordinate.set_ticks(number=4)
+
+
+def _beyond(values: np.ndarray, low: float, high: float) -> str:
+    """On which ends of the colour bar values go beyond the colours, as matplotlib calls it."""
+    below, above = np.min(values) < low, np.max(values) > high
+    return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
 
 
 def _veil(axes: Axes, footprint: np.ndarray) -> None:
@@ -111,10 +120,14 @@ def _mark_clusters(axes: Axes, mass_map: MassMap, clusters: Clusters) -> None:
     style = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.9}
     axes.scatter(column, row, s=55, label=label, **style)
     names = np.where(has_z, np.char.mod("%.2f", clusters.z), clusters.name)
+    left, right = axes.get_xlim()
     for x, y, name in zip(column, row, names, strict=True):
+        # Near the right edge, labels stand left of their ring.
+        side = -1 if x > right - LABEL_FRACTION * (right - left) else 1
         axes.annotate(
-            name, (x, y), xytext=(4.5, 3.5), textcoords="offset points", fontsize=7,
-            path_effects=HALO, annotation_clip=True,
+            name, (x, y), xytext=(4.5 * side, 3.5), textcoords="offset points", fontsize=7,
+            ha="left" if side > 0 else "right", path_effects=HALO, annotation_clip=True,
+            clip_on=True,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import priors
-from priors.catalogue import read_clusters
+from priors.catalogue import Clusters, read_clusters
 from priors.plot import map_figure
 from priors.simulated_survey import simulate_survey
 from priors.stacking import find_peaks
@@ -57,3 +57,26 @@ def test_clusters_and_peaks_are_marked_where_they_are(made, survey):
     np.testing.assert_allclose(crosses.get_offsets(), np.c_[peaks.column, peaks.row])
     texts = [text.get_text() for text in axes.texts]
     assert texts[:2] == ["0.25", clusters.name[1]] and texts[-3:] == ["1", "2", "3"]
+
+
+def test_labels_near_the_right_edge_stand_left_of_their_ring(made):
+    row, column = np.nonzero(made.mask)
+    ra, dec = made.grid.sky_coordinates(
+        [row[0], row[0]], [column.min(), column.max() + 3.0 / made.grid.pixel_size_arcmin]
+    )
+    clusters = Clusters(np.array(["left", "right"]), ra, dec, np.full(2, np.nan))
+    axes = panels(map_figure(made, "title", clusters))["E mode"]
+    assert [text.get_ha() for text in axes.texts] == ["left", "right"]
+
+
+def test_colour_bars_point_where_values_go_beyond_them(made):
+    figure = map_figure(made, "title")
+    for name, axes in panels(figure).items():
+        image = axes.images[0]
+        low, high = image.get_clim()
+        values = np.asarray(image.get_array())[made.mask]
+        beyond = (values.min() < low, values.max() > high)
+        expected = ["neither", "min", "max", "both"][beyond[0] + 2 * beyond[1]]
+        assert image.colorbar.extend == expected
+        if name == "E mode":
+            assert any(beyond)  # a quantile of its values bounds the colours
