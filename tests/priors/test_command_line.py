@@ -211,7 +211,11 @@ def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
 def test_a_run_that_is_stopped_leaves_nothing_and_no_traceback(tmp_path, number):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "priors", "map", "--simulate", "--out", str(out)]
-    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    # Background jobs of a shell ignore Ctrl-C, and so would this one if the tests are such a job.
+    run = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(out.glob(".partial-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
