@@ -13,7 +13,7 @@ _HOMES = {
     "Planck15": "flowpm_ext.cosmology.parameters",
     "Planck18": "flowpm_ext.cosmology.parameters",
 }
-_SUBPACKAGES = ("core", "cosmology", "fields", "numerics")
+_SUBPACKAGES = ("core", "cosmology", "fields", "mesh", "numerics")
 
 __all__ = ["Cosmology", "Planck15", "Planck18", "__version__"]
 

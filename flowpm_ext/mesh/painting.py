@@ -1,0 +1,200 @@
+"""Particles to mesh and back: painting, reading, and the adjoint of each, written by hand.
+
+A window spreads a particle over the nearest cells of each axis: two of them for clouds in cells
+(CIC), three for triangular clouds (TSC). Lattice points lie on cell corners: position x is on
+cell floor(x) with its remainder. Everything is periodic, batched, and in two or three dimensions.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+
+WINDOWS = ("cic", "tsc")
+
+
+def paint(
+    mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor | None = None, window: str = "cic"
+) -> tf.Tensor:
+    """A mesh with particles added to it.
+
+    Mass is conserved: the sum over the mesh grows by the sum of the weights. Differentiable, in
+    reverse mode, with respect to the mesh, the positions and the weights, at the price of one
+    reading; nothing but the arguments is kept for it.
+
+    Args:
+        mesh: What is there already, shape [batch, *sides].
+        position: Positions in cells, any real numbers (they wrap around), shape
+            [batch, num_particles, num_axes].
+        weight: Mass of each particle in mean cells, shape [batch, num_particles]; 1 by default.
+        window: "cic" or "tsc".
+
+    Returns:
+        The mesh, shape [batch, *sides].
+
+    Raises:
+        ValueError: If shapes do not fit, the sides are not known when the graph is built, or
+            `window` is unknown.
+
+    References:
+        Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+    """
+    sides = _sides(mesh, position, window)
+    if weight is None:
+        weight = tf.ones_like(position[..., 0])
+
+    @tf.custom_gradient
+    def add(mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            value = _values(upstream, position, sides, window)
+            return upstream, _slopes(upstream, position, weight, sides, window), value
+
+        return mesh + _spread(position, weight, sides, window), gradient
+
+    return add(mesh, position, weight)
+
+
+def readout(mesh: tf.Tensor, position: tf.Tensor, window: str = "cic") -> tf.Tensor:
+    """Values of a mesh at the positions of particles.
+
+    The adjoint of `paint` for the same positions. Differentiable, in reverse mode, with respect
+    to the mesh and the positions.
+
+    Args:
+        mesh: Mesh of any unit, shape [batch, *sides], or [batch, *sides, channels].
+        position: Positions in cells (they wrap around), shape
+            [batch, num_particles, num_axes].
+        window: "cic" or "tsc".
+
+    Returns:
+        Values in the unit of the mesh, shape [batch, num_particles], with channels if it has.
+
+    Raises:
+        ValueError: If shapes do not fit, the sides are not known when the graph is built, or
+            `window` is unknown.
+
+    References:
+        Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+    """
+    sides = _sides(mesh, position, window)
+
+    @tf.custom_gradient
+    def take(mesh: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            on_mesh = _spread(position, upstream, sides, window)
+            return on_mesh, _slopes(mesh, position, upstream, sides, window)
+
+        return _values(mesh, position, sides, window), gradient
+
+    return take(mesh, position)
+
+
+def _spread(
+    position: tf.Tensor, weight: tf.Tensor, sides: tuple[int, ...], window: str
+) -> tf.Tensor:
+    """Mesh [batch, *sides, ...] of particles with weights [batch, num_particles, ...]."""
+    cells = math.prod(sides)
+    batch = tf.shape(position)[0]
+    channels = weight.shape[2:]
+    offset = cells * tf.range(batch)[:, None]  # one flat mesh for the whole batch
+    total = tf.zeros([batch * cells, *channels], weight.dtype)
+    for index, share, _ in _corners(position, sides, window):
+        flat = tf.reshape(offset + index, [-1, 1])
+        mass = tf.reshape(_against(share, weight) * weight, [-1, *channels])
+        total = tf.tensor_scatter_nd_add(total, flat, mass)
+    return tf.reshape(total, [batch, *sides, *channels])
+
+
+def _values(mesh: tf.Tensor, position: tf.Tensor, sides: tuple[int, ...], window: str) -> tf.Tensor:
+    """Values [batch, num_particles, ...] of a mesh [batch, *sides, ...]."""
+    flat = _flat(mesh, sides)
+    total = 0.0
+    for index, share, _ in _corners(position, sides, window):
+        corner = tf.gather(flat, index, axis=1, batch_dims=1)
+        total += _against(share, corner) * corner
+    return total
+
+
+def _slopes(
+    mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor, sides: tuple[int, ...], window: str
+) -> tf.Tensor:
+    """Gradient [batch, num_particles, num_axes] in position of the sum of weight times value."""
+    flat = _flat(mesh, sides)
+    total = 0.0
+    for index, _, change in _corners(position, sides, window):
+        corner = tf.gather(flat, index, axis=1, batch_dims=1) * weight
+        if corner.shape.rank == 3:
+            corner = tf.reduce_sum(corner, axis=-1)
+        total += change * corner[..., None]
+    return total
+
+
+def _flat(mesh: tf.Tensor, sides: tuple[int, ...]) -> tf.Tensor:
+    """Mesh with its cells along one axis, [batch, cells, ...]."""
+    return tf.reshape(mesh, [tf.shape(mesh)[0], math.prod(sides), *mesh.shape[1 + len(sides) :]])
+
+
+def _against(share: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Shares [batch, num_particles], ready to multiply values with or without channels."""
+    return share[..., None] if value.shape.rank == 3 else share
+
+
+Corner = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+def _corners(position: tf.Tensor, sides: tuple[int, ...], window: str) -> Iterator[Corner]:
+    """For each cell that a window reaches: its flat index, the share it gets, and the share's
+    slope along each axis, [batch, num_particles] and [batch, num_particles, num_axes]."""
+    strides = [math.prod(sides[axis + 1 :]) for axis in range(len(sides))]
+    axes = [
+        _along_axis(position[..., axis], side, stride, window)
+        for axis, (side, stride) in enumerate(zip(sides, strides, strict=True))
+    ]
+    for corner in itertools.product(*axes):
+        places, shares, changes = zip(*corner, strict=True)
+        slope = [
+            math.prod([*shares[:axis], changes[axis], *shares[axis + 1 :]])
+            for axis in range(len(sides))
+        ]
+        yield sum(places), math.prod(shares), tf.stack(slope, axis=-1)
+
+
+def _along_axis(x: tf.Tensor, side: int, stride: int, window: str) -> list[Corner]:
+    """Cells of one axis: part of the flat index, share, and slope of the share."""
+    if window == "cic":
+        first = tf.floor(x)
+        t = x - first
+        shares = [(1 - t, -tf.ones_like(t)), (t, tf.ones_like(t))]
+    else:
+        first = tf.floor(x + 0.5) - 1
+        t = x - first - 1  # from the nearest lattice point, -1/2 <= t < 1/2
+        shares = [
+            (0.5 * (0.5 - t) ** 2, t - 0.5),
+            (0.75 - t**2, -2 * t),
+            (0.5 * (0.5 + t) ** 2, t + 0.5),
+        ]
+    cell = tf.cast(first, tf.int32)
+    return [
+        (stride * tf.math.floormod(cell + step, side), share, change)
+        for step, (share, change) in enumerate(shares)
+    ]
+
+
+def _sides(mesh: tf.Tensor, position: tf.Tensor, window: str) -> tuple[int, ...]:
+    """Sides of the mesh, after the checks of both public functions."""
+    checks.one_of(window, "window", WINDOWS)
+    checks.rank(position, "position", 3)
+    num_axes = position.shape[-1]
+    checks.require(
+        num_axes in (2, 3), "position", "have 2 or 3 coordinates", f"shape {position.shape}"
+    )
+    checks.rank(mesh, "mesh", (1 + num_axes, 2 + num_axes))
+    sides = mesh.shape[1 : 1 + num_axes].as_list()
+    checks.require(
+        None not in sides, "mesh", "have sides of known size", f"shape {mesh.shape}",
+        "Set the shape with `tf.ensure_shape`.",
+    )  # fmt: skip
+    return tuple(sides)
