@@ -17,7 +17,7 @@ from flowpm_ext.cosmology.expansion import (
 )
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.numerics import quadrature
-from flowpm_ext.numerics.roots import implicit_step
+from flowpm_ext.numerics.roots import implicit_step, inverse_of_table
 
 NUM_DISTANCE_NODES = 64  # the integrand is smooth in ln a: 1e-14 at z < 100
 
@@ -149,17 +149,11 @@ def a_of_chi(cosmo: Cosmology, chi: TensorLike) -> tf.Tensor:
     checks.non_negative(chi, "chi")
     chi = cast(chi, cosmo.dtype)
     flat, p = tf.reshape(chi, [-1]), cosmo.columns()
-    spacing = math.log(1 / EARLIEST) / 128
-    table = math.log(EARLIEST) + spacing * tf.range(129, dtype=cosmo.dtype)
-    chi_table = distance(p, tf.exp(table))  # [..., 129], decreasing
+    table = np.linspace(math.log(EARLIEST), 0.0, 129)
+    chi_table = distance(p, tf.constant(np.exp(table), cosmo.dtype))  # [..., 129], decreasing
     if known(chi) is not None and known(chi_table) is not None:
         checks.in_range(chi, "chi", 0.0, float(np.min(known(chi_table)[..., 0])))
-    farther = tf.cast(chi_table[..., None, :] > flat[:, None], tf.int32)
-    cell = tf.clip_by_value(tf.reduce_sum(farther, axis=-1) - 1, 0, 127)  # [..., n]
-    batch_axes = chi_table.shape.rank - 1
-    left = tf.gather(chi_table, cell, axis=-1, batch_dims=batch_axes)
-    right = tf.gather(chi_table, cell + 1, axis=-1, batch_dims=batch_axes)
-    log_a = tf.gather(table, cell) + spacing * (left - flat) / (left - right)
+    log_a = inverse_of_table(table, chi_table, flat)  # [..., n]
     for _ in range(2):
         log_a += (distance(p, tf.exp(log_a)) - flat) / _distance_slope(p, tf.exp(log_a))
     log_a = tf.stop_gradient(log_a)

@@ -15,7 +15,7 @@ from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.cosmology.spectrum import LinearSpectrum
 from flowpm_ext.cosmology.transfer import drag_scale_factor
 from flowpm_ext.numerics import quadrature
-from flowpm_ext.numerics.roots import implicit_step
+from flowpm_ext.numerics.roots import implicit_step, inverse_of_table
 
 SMALLEST = 1e-3  # Mpc/h; where less than this is nonlinear, the spectrum stays linear
 NUM_RADII = 97
@@ -186,7 +186,7 @@ def _nonlinear_scale(
     target = -2 * tf.math.log(factor)  # [..., n]
     is_nonlinear = target < table[..., :1]
     target = tf.minimum(target, table[..., :1])
-    guess = _inverse_of_table(log_radii, tf.stop_gradient(table), tf.stop_gradient(target))
+    guess = inverse_of_table(log_radii, tf.stop_gradient(table), tf.stop_gradient(target))
     for _ in range(2):
         value, slope, *_ = log_variance(guess)
         guess -= (value - target) / slope
@@ -196,16 +196,6 @@ def _nonlinear_scale(
     slope = d1 + step * (d2 + step * d3 / 2)
     curvature = d2 + step * (d3 + step * d4 / 2)
     return root + step, slope, curvature, is_nonlinear
-
-
-def _inverse_of_table(x: np.ndarray, table: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """x where a decreasing table [..., m] over even x reaches targets [..., n], linearly."""
-    larger = tf.cast(table[..., None, :] > target[..., None], tf.int32)
-    cell = tf.clip_by_value(tf.reduce_sum(larger, axis=-1) - 1, 0, x.size - 2)
-    left = tf.gather(table, cell, axis=-1, batch_dims=table.shape.rank - 1)
-    right = tf.gather(table, cell + 1, axis=-1, batch_dims=table.shape.rank - 1)
-    start = tf.gather(tf.constant(x, table.dtype), cell)
-    return start + (x[1] - x[0]) * (left - target) / (left - right)
 
 
 def _log_variance(k: tf.Tensor, variance: tf.Tensor, log_radius: tf.Tensor) -> list[tf.Tensor]:

@@ -112,14 +112,18 @@ class WeakLensing(AbstractProbe):
 
     def bends(self, dtype: tf.DType) -> list[tf.Tensor]:
         """All of n(z) when galaxies are aligned."""
-        return self.sources(dtype) if self.ia_bias is not None else []
+        return self._edges(dtype) if self.ia_bias is not None else []
 
     def planes(self, dtype: tf.DType) -> list[tf.Tensor]:
         """The bins at one redshift."""
         return [nz.breakpoints(dtype)[0] for nz in self.redshift_bins if not nz.has_density]
 
     def sources(self, dtype: tf.DType) -> list[tf.Tensor]:
-        """The n(z)."""
+        """The n(z), unless they are among the bends already."""
+        return self._edges(dtype) if self.ia_bias is None else []
+
+    def _edges(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """Panels of the bins that have a density."""
         return [nz.breakpoints(dtype) for nz in self.redshift_bins if nz.has_density]
 
     def kernels(self, sight: LineOfSight, ell: tf.Tensor) -> Kernels:

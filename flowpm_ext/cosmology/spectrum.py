@@ -66,14 +66,15 @@ class LinearSpectrum(Structure):
 
     Attributes:
         parameters: The cosmology, each parameter [..., 1].
-        transfer: Name of a transfer function, or a `TabulatedPower`.
+        table: The shape of the spectrum, or None where a formula gives it.
         amplitude: Factor between the shape and the spectrum, shape [..., 1].
+        formula: Name of the transfer function where there is no table.
     """
 
     parameters: Cosmology
-    transfer: TabulatedPower | None
+    table: TabulatedPower | None
     amplitude: tf.Tensor
-    formula: str = static(default="eisenstein_hu")
+    formula: str | None = static(default=None)
 
     @classmethod
     def of(
@@ -83,7 +84,7 @@ class LinearSpectrum(Structure):
         table = transfer if isinstance(transfer, TabulatedPower) else None
         if table is None:
             checks.one_of(transfer, "transfer", tuple(TRANSFERS))
-        unit = cls(p, table, tf.ones_like(p.Omega_m), transfer if table is None else "table")
+        unit = cls(p, table, tf.ones_like(p.Omega_m), None if table is not None else transfer)
         return unit.replace(amplitude=unit._amplitude(growth))
 
     def __call__(self, k: tf.Tensor) -> tf.Tensor:
@@ -101,15 +102,15 @@ class LinearSpectrum(Structure):
         return tf.reduce_sum(power * tf.constant(weights, power.dtype), axis=-1, keepdims=True)
 
     def _shape(self, p: Cosmology, k: tf.Tensor) -> tf.Tensor:
-        if self.transfer is not None:
-            return self.transfer(k)
+        if self.table is not None:
+            return self.table(k)
         return k**p.n_s * TRANSFERS[self.formula](p, k) ** 2
 
     def _amplitude(self, growth: GrowthTable) -> tf.Tensor:
         p = self.parameters
         if p.sigma8 is not None:
             return p.sigma8**2 / self.variance()
-        if self.transfer is not None:
+        if self.table is not None:
             checks.require(
                 p.A_s is None, "A_s", "be None with a tabulated spectrum, which has its own",
                 p.A_s,

@@ -68,6 +68,31 @@ def spline_slopes(x: np.ndarray, y: tf.Tensor) -> tf.Tensor:
     return tf.linalg.matvec(tf.constant(matrix, y.dtype), y)
 
 
+def hermite_table(x_new: tf.Tensor, x: tf.Tensor, y: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+    """Cubic Hermite interpolation between unequal knots that may be tensors.
+
+    Args:
+        x_new: Where, between the first and the last knot, any shape.
+        x: Knots, not decreasing, shape [num_knots].
+        y: Values at the knots (any unit), shape [..., num_knots].
+        slopes: First derivatives dy/dx at the knots, shape [..., num_knots].
+
+    Returns:
+        Interpolated values, in the unit of `y`, shape [..., *x_new.shape].
+
+    References:
+        Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238 (the cubic basis).
+    """
+    cell = tf.searchsorted(x, tf.reshape(x_new, [-1]), side="right") - 1
+    cell = tf.reshape(tf.clip_by_value(cell, 0, tf.shape(x)[0] - 2), tf.shape(x_new))
+    start = tf.gather(x, cell)
+    h = tf.gather(x, cell + 1) - start
+    t = tf.math.divide_no_nan(x_new - start, h)  # a last interval may have no width
+    s = 1 - t
+    values = _at(y, cell) * (1 + 2 * t) * s**2 + _at(y, cell + 1) * (1 + 2 * s) * t**2
+    return values + h * t * s * (_at(slopes, cell) * s - _at(slopes, cell + 1) * t)
+
+
 def cubic_spline(x_new: tf.Tensor, x: np.ndarray, y: tf.Tensor) -> tf.Tensor:
     """Natural cubic spline through a table, continued linearly outside it.
 
@@ -86,19 +111,18 @@ def cubic_spline(x_new: tf.Tensor, x: np.ndarray, y: tf.Tensor) -> tf.Tensor:
     slopes = spline_slopes(x, y)
     knots = tf.constant(x, y.dtype)
     inside = tf.clip_by_value(x_new, knots[0], knots[-1])
-    cell = tf.searchsorted(knots, inside, side="right") - 1
-    cell = tf.clip_by_value(cell, 0, x.size - 2)
-    width = tf.gather(knots, cell + 1) - tf.gather(knots, cell)
-    t = (inside - tf.gather(knots, cell)) / width
-    s = 1 - t
-    value = _take(y, cell) * (1 + 2 * t) * s**2 + _take(y, cell + 1) * (1 + 2 * s) * t**2
-    bend = _take(slopes, cell) * t * s**2 - _take(slopes, cell + 1) * s * t**2
+    value = hermite_table(inside, knots, y, slopes)
     end = tf.where(x_new < knots[0], slopes[..., :1], slopes[..., -1:])
-    return value + width * bend + end * (x_new - inside)
+    return value + end * (x_new - inside)
+
+
+def _at(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Entries of [..., num_entries] at indices of any shape: [..., *index.shape]."""
+    return tf.gather(table, index, axis=-1)
 
 
 def _take(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Entries of [..., num_entries] at indices [num_points] or [..., num_points]."""
     if index.shape.rank == 1:
-        return tf.gather(table, index, axis=-1)
+        return _at(table, index)
     return tf.gather(table, index, axis=-1, batch_dims=index.shape.rank - 1)

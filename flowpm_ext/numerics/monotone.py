@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from flowpm_ext.numerics.interpolate import hermite_table
+
 
 def monotone_cubic(x_new: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Monotone piecewise cubic of class C1 through a table.
@@ -22,31 +24,6 @@ def monotone_cubic(x_new: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """
     width = x[1:] - x[:-1]  # [num_knots - 1]
     return hermite_table(x_new, x, y, _slopes(width, (y[1:] - y[:-1]) / width))
-
-
-def hermite_table(x_new: tf.Tensor, x: tf.Tensor, y: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
-    """Cubic Hermite interpolation between unequal knots that may be tensors.
-
-    Args:
-        x_new: Where, between the first and the last knot, any shape.
-        x: Knots, not decreasing, shape [num_knots].
-        y: Values at the knots (any unit), shape [num_knots].
-        slopes: First derivatives dy/dx at the knots, shape [num_knots].
-
-    Returns:
-        Interpolated values, in the unit of `y` and the shape of `x_new`.
-
-    References:
-        Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238 (the cubic basis).
-    """
-    cell = tf.searchsorted(x, tf.reshape(x_new, [-1]), side="right") - 1
-    cell = tf.reshape(tf.clip_by_value(cell, 0, tf.shape(x)[0] - 2), tf.shape(x_new))
-    start = tf.gather(x, cell)
-    h = tf.gather(x, cell + 1) - start
-    t = tf.math.divide_no_nan(x_new - start, h)  # a last interval may have no width
-    s = 1 - t
-    values = tf.gather(y, cell) * (1 + 2 * t) * s**2 + tf.gather(y, cell + 1) * (1 + 2 * s) * t**2
-    return values + h * t * s * (tf.gather(slopes, cell) * s - tf.gather(slopes, cell + 1) * t)
 
 
 def _slopes(width: tf.Tensor, secant: tf.Tensor) -> tf.Tensor:

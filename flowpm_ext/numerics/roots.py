@@ -1,5 +1,6 @@
-"""Roots that carry exact derivatives with respect to what the equation depends on."""
+"""Roots: a first guess from a table, and derivatives of what the equation depends on."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -24,3 +25,25 @@ def implicit_step(residual: tf.Tensor, slope: tf.Tensor, curvature: tf.Tensor) -
     """
     newton = tf.math.divide_no_nan(residual, slope)
     return -newton * (1 + 0.5 * tf.math.divide_no_nan(curvature, slope) * newton)
+
+
+def inverse_of_table(x: np.ndarray, table: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Where a decreasing function reaches some values, by linear interpolation of a table.
+
+    Args:
+        x: Evenly spaced arguments (any unit), NumPy [m].
+        table: The function there (any unit), decreasing, shape [..., m].
+        target: Values to reach, in the unit of `table`, shape [n] or [..., n].
+
+    Returns:
+        Arguments, in the unit of `x`, shape [..., n]; continued as a line beyond the table.
+
+    References:
+        Press et al. 2007, Numerical Recipes, section 3.1.
+    """
+    larger = tf.cast(table[..., None, :] > target[..., None], tf.int32)
+    cell = tf.clip_by_value(tf.reduce_sum(larger, axis=-1) - 1, 0, x.size - 2)
+    left = tf.gather(table, cell, axis=-1, batch_dims=table.shape.rank - 1)
+    right = tf.gather(table, cell + 1, axis=-1, batch_dims=table.shape.rank - 1)
+    start = tf.gather(tf.constant(x, table.dtype), cell)
+    return start + (x[1] - x[0]) * (left - target) / (left - right)

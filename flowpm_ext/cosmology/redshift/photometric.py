@@ -16,7 +16,7 @@ from flowpm_ext.cosmology.redshift.base import (
     require_density,
 )
 from flowpm_ext.cosmology.redshift.shapes import NUM_SIGMA
-from flowpm_ext.numerics import monotone, quadrature
+from flowpm_ext.numerics import interpolate, quadrature
 
 NUM_HALVINGS = 40  # of the interval that holds an edge: 1e-11 in redshift
 STEPS = np.linspace(-NUM_SIGMA, NUM_SIGMA, 7)  # panels of an error function, in sigma
@@ -165,7 +165,7 @@ def _equal_edges(
         middle = 0.5 * (left + right)
         z = tf.clip_by_value(_crossing(middle[:, None], k, sigma0, bias), ends[0], ends[1])
         # A galaxy with an error of k sigma lies below the edge if its redshift is below z.
-        below = tf.linalg.matvec(monotone.hermite_table(z, *table), weights)
+        below = tf.linalg.matvec(interpolate.hermite_table(z, *table), weights)
         is_low = below < wanted * tf.reduce_sum(weights)
         return tf.where(is_low, middle, left), tf.where(is_low, right, middle)
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from scipy import interpolate as reference
 
-from flowpm_ext.numerics.interpolate import cubic_spline, hermite, spline_slopes
-from flowpm_ext.numerics.monotone import hermite_table, monotone_cubic
+from flowpm_ext.numerics.interpolate import cubic_spline, hermite, hermite_table, spline_slopes
+from flowpm_ext.numerics.monotone import monotone_cubic
 
 RNG = np.random.default_rng(2)
 KNOTS = np.array([0.0, 0.3, 0.5, 1.2, 1.9, 2.0])
