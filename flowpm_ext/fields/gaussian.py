@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from flowpm_ext.core import checks, units
 from flowpm_ext.core.seeds import standard_normal
 from flowpm_ext.core.types import TensorLike, known
+from flowpm_ext.fields import spectrum
 from flowpm_ext.numerics import fourier
 
 
@@ -43,7 +44,9 @@ def power_map(
     checks.positive(pixel_size, "pixel_size")
     l2, l1 = fourier.wavenumbers(shape, pixel_size, is_half=False)
     ell, place = np.unique(np.sqrt(l1**2 + l2**2), return_inverse=True)
-    values = tf.convert_to_tensor((cl if callable(cl) else _power_law_table(*cl))(ell[1:]))
+    values = tf.convert_to_tensor(
+        (cl if callable(cl) else spectrum.power_law_table(*cl, "ell", "cl"))(ell[1:])
+    )
     checks.require(values.shape == ell[1:].shape, "cl", "give one value for each ell", values)
     checks.non_negative(values, "cl")
     power = tf.concat([tf.zeros([1], values.dtype), values / pixel_size**2], axis=0)
@@ -80,11 +83,7 @@ def amplitude(power: tf.Tensor) -> tf.Tensor:
     Returns:
         Standard deviations (the map's unit), shape [..., ny, nx // 2 + 1].
     """
-    half = fourier.half_plane(power)
-    is_free = half > 0
-    # The inner choice keeps the infinite slope of the root at zero out of the gradient.
-    root = tf.sqrt(tf.where(is_free, half, tf.ones_like(half)))
-    return tf.where(is_free, root, tf.zeros_like(half))
+    return spectrum.root(fourier.half_plane(power))
 
 
 def checked_power(power: TensorLike, shape: tuple[int, int] | None = None) -> tf.Tensor:
@@ -117,24 +116,3 @@ def checked_power(power: TensorLike, shape: tuple[int, int] | None = None) -> tf
             "It is in FFT layout, with the zero frequency first.",
         )  # fmt: skip
     return power
-
-
-def _power_law_table(ell: ArrayLike, cl: TensorLike) -> Callable[[np.ndarray], tf.Tensor]:
-    """Function that joins the points of a table by power laws, and continues them."""
-    ell = np.asarray(ell, np.float64)
-    checks.rank(ell, "ell", 1)
-    checks.require(ell.size >= 2, "ell", "hold at least two values", ell)
-    checks.positive(ell, "ell")
-    checks.increasing(ell, "ell")
-    cl = tf.convert_to_tensor(cl, name="cl")
-    checks.require(cl.shape == ell.shape, "cl", f"have shape {ell.shape}", cl.shape)
-    checks.positive(cl, "cl", "Zero has no power law; a function of ell may give it.")
-
-    def interpolated(x: np.ndarray) -> tf.Tensor:
-        left = np.clip(np.searchsorted(ell, x) - 1, 0, ell.size - 2)
-        fraction = np.log(x / ell[left]) / np.log(ell[left + 1] / ell[left])
-        log_cl = tf.math.log(cl)
-        step = tf.gather(log_cl, left + 1) - tf.gather(log_cl, left)
-        return tf.exp(tf.gather(log_cl, left) + tf.constant(fraction, cl.dtype) * step)
-
-    return interpolated

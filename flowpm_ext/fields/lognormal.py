@@ -1,13 +1,19 @@
-"""Lognormal random maps: skewed like the convergence, with a given two-point function."""
+"""Lognormal random fields: skewed like matter is, with a given two-point function.
 
+In two dimensions these are maps, and in three overdensities.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike, cast, known
-from flowpm_ext.fields import gaussian
+from flowpm_ext.fields import gaussian, linear, spectrum
+from flowpm_ext.mesh import AbstractMesh
 
 
 class UnderlyingPower(NamedTuple):
@@ -52,9 +58,8 @@ def underlying_power(power: TensorLike, shift: float | tf.Tensor) -> UnderlyingP
         values is None or np.all(values > -1), "shift", "be larger", shift,
         "The correlation of `power` is lower than -shift**2, which no lognormal map can have.",
     )  # fmt: skip
-    modes = tf.math.real(tf.signal.fft2d(_complex(tf.math.log1p(contrast))))
-    kept = tf.nn.relu(modes)
-    return UnderlyingPower(kept, tf.reduce_sum(kept - modes) / tf.reduce_sum(kept))
+    kept, clipped = _gaussian_power(contrast, lambda x: tf.signal.fft2d(_complex(x)))
+    return UnderlyingPower(kept, tf.reduce_sum(clipped) / tf.reduce_sum(kept))
 
 
 def lognormal_map(
@@ -88,6 +93,94 @@ def lognormal_map(
     g = gaussian.gaussian_map(underlying, seed, batch_size)
     variance = tf.reduce_mean(underlying)  # that of one pixel, by Parseval's theorem
     return cast(shift, g.dtype) * tf.math.expm1(g - variance / 2)
+
+
+def lognormal_field(
+    mesh_shape: int | Sequence[int],
+    box_size: float | Sequence[float],
+    pk: spectrum.Spectrum,
+    batch_size: int = 1,
+    seed: int | tf.Tensor = 0,
+    *,
+    white_noise: TensorLike | None = None,
+    dtype: tf.DType = tf.float32,
+    mesh: AbstractMesh | None = None,
+) -> tf.Tensor:
+    """Lognormal overdensity with a given power spectrum, in a periodic box.
+
+    1 + overdensity = exp(g - var(g) / 2) with g Gaussian, whose correlation function is
+    log(1 + xi) with xi that of P, cell by cell: so the overdensity is above -1 and has the power
+    P at every mode but the mean, up to the modes of g that would have negative power and have
+    none. For the linear spectrum of Planck15 today on 64**3 cells of 8 Mpc/h, that is the mean
+    alone, which raises the power of the others by 1e-5; in cells of 2 Mpc/h, whose deviation
+    is 2.5, it is 1 % of the modes too, all in the corners beyond the Nyquist frequency. They
+    have up to 17 % too much power, and those below it 0.1 %.
+    Differentiable with respect to what `pk` gives and to `white_noise`.
+
+    Args:
+        mesh_shape: Cells along each axis: an integer for a cube, or three.
+        box_size: Sides of the box (Mpc/h): one number for a cube, or three. Cells are cubes.
+        pk: Spectrum of the overdensity ((Mpc/h)**3), as for `linear_field`.
+        batch_size: Number of fields.
+        seed: An integer, or a stateless seed of shape [2].
+        white_noise: Unit noise to use instead of that of `seed`, shape [batch, nx, ny, nz]; its
+            batch and dtype are those of the result.
+        dtype: float32 or float64, unless there is `white_noise`.
+        mesh: The mesh to work on; the default is all on this device.
+
+    Returns:
+        Overdensity, shape [batch_size, nx, ny, nz].
+
+    Raises:
+        ValueError: For the reasons of `linear_field`, or if the correlation function of P is
+            below -1 somewhere, which no lognormal field can have.
+        TypeError: If `pk` is neither a function nor a pair.
+
+    References:
+        Coles & Jones 1991, MNRAS 248, 1; Agrawal et al. 2017, arXiv:1706.09195.
+    """
+    mesh, power, white = linear.noise_and_power(
+        mesh_shape, box_size, pk, batch_size, seed, white_noise, dtype, mesh
+    )
+    # In float64, since the largest scales have much more power than the smallest.
+    correlation = _correlation(tf.cast(power, tf.float64), mesh)
+    values = known(correlation)
+    checks.require(
+        values is None or np.all(values > -1), "pk", "have a correlation function above -1",
+        None if values is None else values.min(), "Take less power, or larger cells.",
+    )  # fmt: skip
+    return _exponential(white, correlation, mesh)
+
+
+@compiled
+def _correlation(power: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+    """Correlation function [..., *mesh.local_shape] of the power of shells."""
+    modes = spectrum.on_modes(power, mesh)
+    return mesh.irfft3(_complex(modes))
+
+
+@compiled
+def _exponential(white: tf.Tensor, correlation: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+    """Lognormal field of white noise and the correlation function it shall have."""
+    power, _ = _gaussian_power(correlation, mesh.rfft3)
+    amplitude = tf.cast(spectrum.root(power), white.dtype)
+    g = mesh.irfft3(spectrum.scaled(mesh.rfft3(white), amplitude))
+    weights = tf.constant(mesh.mode_weights(), power.dtype)
+    variance = mesh.sum(power * weights, axis=(-3, -2, -1)) / float(np.prod(mesh.shape))
+    return tf.math.expm1(g - tf.cast(variance, g.dtype)[..., None, None, None] / 2)
+
+
+def _gaussian_power(
+    correlation: tf.Tensor, transform: Callable[[tf.Tensor], tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Power of the Gaussian field whose exponential has a correlation function.
+
+    `transform` goes to Fourier modes, not normalised. Negative power is set to zero, and what
+    was cut off comes second.
+    """
+    modes = tf.math.real(transform(tf.math.log1p(correlation)))
+    kept = tf.nn.relu(modes)
+    return kept, kept - modes
 
 
 def _complex(x: tf.Tensor) -> tf.Tensor:

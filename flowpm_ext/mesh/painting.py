@@ -7,7 +7,7 @@ cell floor(x) with its remainder. Everything is periodic, batched, and in two or
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -96,16 +96,31 @@ def _spread(
     position: tf.Tensor, weight: tf.Tensor, sides: tuple[int, ...], window: str
 ) -> tf.Tensor:
     """Mesh [batch, *sides, ...] of particles with weights [batch, num_particles, ...]."""
-    cells = math.prod(sides)
-    batch = tf.shape(position)[0]
-    channels = weight.shape[2:]
+    channels = weight.shape[2:].as_list()
+    axes = _all_axes(position, sides, window)
+    # One update of neighbouring cells costs little more than that of one cell, so without
+    # channels each particle writes the cells of its last two axes at once, and they are
+    # folded back at the end.
+    num_folded = 0 if channels else 2
+    outer, inner = axes[: len(axes) - num_folded], axes[len(axes) - num_folded :]
+    batch, cells, reach = tf.shape(position)[0], math.prod(sides), len(axes[0])
     offset = cells * tf.range(batch)[:, None]  # one flat mesh for the whole batch
-    total = tf.zeros([batch * cells, *channels], weight.dtype)
-    for index, share, _ in _corners(position, sides, window):
-        flat = tf.reshape(offset + index, [-1, 1])
-        mass = tf.reshape(_against(share, weight) * weight, [-1, *channels])
-        total = tf.tensor_scatter_nd_add(total, flat, mass)
-    return tf.reshape(total, [batch, *sides, *channels])
+    home = offset + sum(axis[0][0] for axis in inner)
+    shares = [_share(corner) for corner in itertools.product(*inner)]
+    shares = tf.stack(shares, axis=-1) if inner else 1.0
+    width = channels or [reach**num_folded]
+    total = tf.zeros([batch * cells, *width], weight.dtype)
+    mass = weight if channels else weight[..., None]
+    for corner in itertools.product(*outer):
+        flat = tf.reshape(home + sum(part[0] for part in corner), [-1, 1])
+        share = tf.convert_to_tensor(_share(corner), weight.dtype)[..., None]
+        update = share * shares * mass
+        total = tf.tensor_scatter_nd_add(total, flat, tf.reshape(update, [-1, *width]))
+    total = tf.reshape(total, [batch, *sides, *[reach] * num_folded, *channels])
+    for axis in range(len(sides) - num_folded, len(sides)):
+        parts = tf.unstack(total, axis=1 + len(sides))
+        total = sum(tf.roll(part, step, 1 + axis) for step, part in enumerate(parts))
+    return total
 
 
 def _values(mesh: tf.Tensor, position: tf.Tensor, sides: tuple[int, ...], window: str) -> tf.Tensor:
@@ -142,28 +157,36 @@ def _against(share: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return share[..., None] if value.shape.rank == 3 else share
 
 
-Corner = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Cell = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # part of the flat index, share, its slope
 
 
-def _corners(position: tf.Tensor, sides: tuple[int, ...], window: str) -> Iterator[Corner]:
+def _corners(position: tf.Tensor, sides: tuple[int, ...], window: str) -> Iterator[Cell]:
     """For each cell that a window reaches: its flat index, the share it gets, and the share's
     slope along each axis, [batch, num_particles] and [batch, num_particles, num_axes]."""
+    for corner in itertools.product(*_all_axes(position, sides, window)):
+        slopes = [
+            math.prod(cell[2 if i == axis else 1] for i, cell in enumerate(corner))
+            for axis in range(len(sides))
+        ]
+        yield sum(cell[0] for cell in corner), _share(corner), tf.stack(slopes, axis=-1)
+
+
+def _share(corner: Sequence[Cell]) -> tf.Tensor | int:
+    """What the cell at a corner gets; 1 where there is no axis."""
+    return math.prod(cell[1] for cell in corner)
+
+
+def _all_axes(position: tf.Tensor, sides: tuple[int, ...], window: str) -> list[list[Cell]]:
+    """The cells that a window reaches along each axis."""
     strides = [math.prod(sides[axis + 1 :]) for axis in range(len(sides))]
-    axes = [
+    return [
         _along_axis(position[..., axis], side, stride, window)
         for axis, (side, stride) in enumerate(zip(sides, strides, strict=True))
     ]
-    for corner in itertools.product(*axes):
-        places, shares, changes = zip(*corner, strict=True)
-        slope = [
-            math.prod([*shares[:axis], changes[axis], *shares[axis + 1 :]])
-            for axis in range(len(sides))
-        ]
-        yield sum(places), math.prod(shares), tf.stack(slope, axis=-1)
 
 
-def _along_axis(x: tf.Tensor, side: int, stride: int, window: str) -> list[Corner]:
-    """Cells of one axis: part of the flat index, share, and slope of the share."""
+def _along_axis(x: tf.Tensor, side: int, stride: int, window: str) -> list[Cell]:
+    """The cells along one axis."""
     if window == "cic":
         first = tf.floor(x)
         t = x - first
@@ -176,11 +199,14 @@ def _along_axis(x: tf.Tensor, side: int, stride: int, window: str) -> list[Corne
             (0.75 - t**2, -2 * t),
             (0.5 * (0.5 + t) ** 2, t + 0.5),
         ]
-    cell = tf.cast(first, tf.int32)
-    return [
-        (stride * tf.math.floormod(cell + step, side), share, change)
-        for step, (share, change) in enumerate(shares)
-    ]
+    # Wrapped before it becomes an integer: the remainder of integers is slow. Half a cell keeps
+    # the rounding of the quotient away from whole numbers.
+    cell = tf.cast(first - side * tf.floor((first + 0.5) * (1 / side)), tf.int32)
+    cells = []
+    for share, slope in shares:
+        cells.append((stride * cell, share, slope))
+        cell = tf.where(cell == side - 1, 0, cell + 1)
+    return cells
 
 
 def _sides(mesh: tf.Tensor, position: tf.Tensor, window: str) -> tuple[int, ...]:

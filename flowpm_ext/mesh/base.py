@@ -1,0 +1,118 @@
+"""What a periodic mesh can do: the one seam between one device and many."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import Structure, static
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractMesh(Structure, abc.ABC):
+    """A periodic mesh of cubic cells in three dimensions, and the particles around it.
+
+    Physics is written against these operations and never against how the mesh is stored. A
+    field is the part of the mesh that this device holds, [batch, *local_shape], and modes are
+    its part of the half space of Fourier modes. Every operation has its adjoint. Meshes with
+    equal options are equal, so that one of them serves a compiled function as well as another.
+
+    Attributes:
+        shape: Cells along each axis of the whole mesh: an integer for a cube, or three.
+
+    Raises:
+        ValueError: If `shape` is not one or three positive integers.
+    """
+
+    shape: tuple[int, int, int] = static()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", mesh_sides(self.shape))
+
+    @property
+    @abc.abstractmethod
+    def local_shape(self) -> tuple[int, int, int]:
+        """Cells along each axis of the part of the mesh held here."""
+
+    @abc.abstractmethod
+    def rfft3(self, field: tf.Tensor) -> tf.Tensor:
+        """Unnormalised Fourier modes of real fields [..., *local_shape]."""
+
+    @abc.abstractmethod
+    def irfft3(self, modes: tf.Tensor) -> tf.Tensor:
+        """Real fields [..., *local_shape] from modes; the inverse of `rfft3`."""
+
+    @abc.abstractmethod
+    def roll(self, field: tf.Tensor, shift: int, axis: int) -> tf.Tensor:
+        """Fields [batch, *local_shape] moved by `shift` cells along axis 0, 1 or 2 (periodic)."""
+
+    @abc.abstractmethod
+    def wavenumbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Wavenumbers along each axis (radians per cell) of the modes held here, to broadcast.
+
+        The Nyquist frequency of an even side is negative on the first two axes.
+        """
+
+    @abc.abstractmethod
+    def mode_weights(self) -> np.ndarray:
+        """How many modes each one held here stands for, 1 or 2, ready to broadcast."""
+
+    @abc.abstractmethod
+    def lattice(self) -> np.ndarray:
+        """Corners of the cells held here, in cells: shape [num_cells, 3]."""
+
+    @abc.abstractmethod
+    def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
+        """Fields of the mass of particles at positions [batch, num_particles, 3] (cells).
+
+        `weight` is the mass of each particle in mean cells, [batch, num_particles]; 1 by default.
+        """
+
+    @abc.abstractmethod
+    def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """Values [batch, num_particles, ...] at positions (cells) of [batch, *local_shape, ...]."""
+
+    @abc.abstractmethod
+    def white_noise(
+        self, seed: int | tf.Tensor, batch_size: int = 1, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Independent normal numbers of unit variance, [batch_size, *local_shape].
+
+        They depend on the seed, the shape of the mesh and the place in the batch, and on nothing
+        else: every plane is drawn from its own seed.
+        """
+
+    @abc.abstractmethod
+    def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None) -> tf.Tensor:
+        """Sum over axes of what every device holds; `axis=()` only adds up the devices."""
+
+    def mean(self, field: tf.Tensor) -> tf.Tensor:
+        """Mean of each field [batch, *local_shape] over the whole mesh: [batch, 1, 1, 1]."""
+        total = self.sum(field, axis=(1, 2, 3))
+        return total[:, None, None, None] / float(np.prod(self.shape))
+
+
+def mesh_sides(shape: int | Sequence[int], name: str = "mesh_shape") -> tuple[int, int, int]:
+    """Cells along three axes, from one integer for a cube or from three.
+
+    Args:
+        shape: What was received.
+        name: Name of the argument, for the message.
+
+    Returns:
+        Three positive integers.
+
+    Raises:
+        ValueError: If it is neither one positive integer nor three.
+    """
+    sides = np.asarray(shape)
+    is_whole = sides.dtype.kind in "iu" or (
+        sides.dtype.kind == "f" and bool(np.all(np.isfinite(sides) & (sides == np.round(sides))))
+    )
+    is_good = is_whole and sides.shape in ((), (3,)) and bool(np.all(sides >= 1))
+    checks.require(is_good, name, "be a positive integer, or three", shape)
+    nx, ny, nz = np.broadcast_to(sides, 3).tolist()
+    return int(nx), int(ny), int(nz)
