@@ -10,12 +10,29 @@ from flowpm_ext.version import __version__
 
 _HOMES = {
     "Cosmology": "flowpm_ext.cosmology.parameters",
+    "ParticleState": "flowpm_ext.pm.state",
     "Planck15": "flowpm_ext.cosmology.parameters",
     "Planck18": "flowpm_ext.cosmology.parameters",
+    "cic_paint": "flowpm_ext.mesh.clouds",
+    "cic_readout": "flowpm_ext.mesh.clouds",
+    "linear_field": "flowpm_ext.fields.linear",
+    "lpt_init": "flowpm_ext.pm.lpt",
+    "nbody": "flowpm_ext.pm.nbody",
 }
-_SUBPACKAGES = ("core", "cosmology", "fields", "mesh", "numerics")
+_SUBPACKAGES = ("core", "cosmology", "fields", "mesh", "numerics", "pm", "stats")
 
-__all__ = ["Cosmology", "Planck15", "Planck18", "__version__"]
+__all__ = [
+    "Cosmology",
+    "ParticleState",
+    "Planck15",
+    "Planck18",
+    "__version__",
+    "cic_paint",
+    "cic_readout",
+    "linear_field",
+    "lpt_init",
+    "nbody",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,76 @@
+"""What command lines share: refusals in one line, and a start without chatter."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the process to end, as Ctrl-C does on a terminal."""
+
+
+def raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """Handler of SIGTERM, by which work ends as it does at Ctrl-C.
+
+    Args:
+        number: Number of the signal.
+        frame: Where the program was.
+
+    Raises:
+        Terminated: Always.
+    """
+    raise Terminated
+
+
+def one_line(message: object) -> str:
+    """Text without line breaks.
+
+    Args:
+        message: A text, or an exception.
+
+    Returns:
+        Its words, joined by single blanks.
+    """
+    return " ".join(str(message).split())
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keep what TensorFlow's C++ says while it starts off the terminal, unless it fails.
+
+    Signals wait so long: in the middle of an import they would come out as another error.
+
+    Yields:
+        Nothing.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            kept.seek(0)
+            os.write(terminal, kept.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,89 @@
+"""HDF5 files that appear whole or not at all, and say what they are."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from flowpm_ext.version import __version__
+
+
+def write(
+    path: str | os.PathLike,
+    kind: str,
+    format_version: int,
+    datasets: Mapping[str, tuple[np.ndarray, Mapping[str, Any]]],
+    attributes: Mapping[str, Any],
+) -> None:
+    """A file with datasets and attributes, under a temporary name until it is whole.
+
+    Args:
+        path: File to write; one of this name is replaced.
+        kind: What the file is, for those who read it.
+        format_version: Version of its layout.
+        datasets: Values (any unit) and attributes of each dataset.
+        attributes: Attributes of the file.
+
+    Raises:
+        OSError: If the file cannot be written; then one of this name is left as it was.
+    """
+    path = pathlib.Path(path)
+    marks = {"format": kind, "format_version": format_version, "package_version": __version__}
+    # Always the same name, so that what a killed process leaves is written over by the next.
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with h5py.File(partial, "w") as file:
+            file.attrs.update(marks | dict(attributes))
+            for name, (values, about) in datasets.items():
+                file.create_dataset(name, data=values).attrs.update(about)
+        os.replace(partial, path)
+    except RuntimeError as error:  # what h5py may raise where a disk is full
+        raise OSError(f"{path} could not be written ({error}).") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | os.PathLike, kind: str, format_version: int, fix: str
+) -> Iterator[h5py.File]:
+    """A file that `write` made, for reading.
+
+    Args:
+        path: The file.
+        kind: What it must be.
+        format_version: The version of the layout that is understood.
+        fix: What to do about a file that cannot be used.
+
+    Yields:
+        The file.
+
+    Raises:
+        ValueError: If it is absent, truncated, of another kind or of another format version.
+    """
+    path = pathlib.Path(path)
+    _require(path.is_file(), path, f"be a {kind}", "there is no such file", fix)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = str(error).partition("(")[2].rstrip(")") or str(error)
+        _require(False, path, f"be a whole {kind} in HDF5", reason, fix)
+    with file:
+        _require(file.attrs.get("format") == kind, path, f"be a {kind}", "another HDF5 file", fix)
+        found = int(file.attrs.get("format_version", 0))
+        by = file.attrs.get("package_version", "an unknown version")
+        reason = f"format {found}, written by flowpm_ext {by}; this is {__version__}"
+        _require(found == format_version, path, f"have format {format_version}", reason, fix)
+        try:
+            yield file
+        except (KeyError, OSError) as error:  # a dataset or an attribute that is not there
+            _require(False, path, f"be a whole {kind}", error, fix)
+
+
+def _require(condition: bool, path: pathlib.Path, rule: str, received: object, fix: str) -> None:
+    if not condition:
+        raise ValueError(f"`{path}` must {rule}. Received: {received}. {fix}".rstrip())

@@ -1,0 +1,71 @@
+"""Gravity on a mesh: the force on particles from their own density."""
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core.types import Structure, static
+from flowpm_ext.mesh import AbstractMesh
+from flowpm_ext.pm import kernels
+
+NUM_NODES = 256  # of the response; the smallest step resolves a 64th of the Nyquist frequency
+
+
+@dataclasses.dataclass(frozen=True)
+class Gravity(Structure):
+    """Force of particles on themselves, in units that no cosmology enters.
+
+    Attributes:
+        mesh: Mesh of the force.
+        refinement: Cells of this mesh along a cell of the particle positions.
+        gradient_kernel: Derivative of the potential, "finite_difference" or "spectral".
+    """
+
+    mesh: AbstractMesh = static()  # noqa: RUF009 (a field)
+    refinement: int = static(default=1)
+    gradient_kernel: str = static(default="finite_difference")
+
+    def __call__(self, position: tf.Tensor, response: tf.Tensor | None = None) -> tf.Tensor:
+        """Minus the gradient of the inverse Laplacian of the overdensity.
+
+        To first order it is the displacement of the particles from a uniform lattice.
+
+        Args:
+            position: Positions (cells), shape [batch, num_particles, 3].
+            response: Multiplier of the potential at `response_nodes`, shape [num_nodes]; 1 by
+                default.
+
+        Returns:
+            Force (cells), shape [batch, num_particles, 3].
+
+        References:
+            Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+        """
+        fine = position * float(self.refinement)
+        potential = self._potential(self.mesh.paint(fine))
+        if response is not None:
+            potential *= tf.cast(self.response_on_modes(response), potential.dtype)
+        # Density over its mean, and lengths in cells of the positions.
+        scale = math.prod(self.mesh.shape) / (position.shape[1] * self.refinement)
+        slope = kernels.gradient_field(self.mesh, potential, self.gradient_kernel)
+        return -scale * self.mesh.readout(slope, fine)
+
+    @property
+    def response_nodes(self) -> np.ndarray:
+        """Wavenumbers (radians per cell of the positions) where a response is given, from 0."""
+        return np.linspace(0.0, math.sqrt(3.0) * np.pi * self.refinement, NUM_NODES)
+
+    def _potential(self, density: tf.Tensor) -> tf.Tensor:
+        """Modes of the inverse Laplacian of a density."""
+        modes = self.mesh.rfft3(density)
+        return modes * tf.cast(kernels.inverse_laplacian(self.mesh, density.dtype), modes.dtype)
+
+    def response_on_modes(self, response: tf.Tensor) -> tf.Tensor:
+        """Multiplier of each mode: linear between the nodes."""
+        k = tf.sqrt(kernels.squared_wavenumber(self.mesh, response.dtype))
+        place = k * ((NUM_NODES - 1) / (math.sqrt(3.0) * np.pi))
+        node = tf.minimum(tf.cast(place, tf.int32), NUM_NODES - 2)
+        t = place - tf.cast(node, place.dtype)
+        return (1 - t) * tf.gather(response, node) + t * tf.gather(response, node + 1)

@@ -1,0 +1,91 @@
+"""Derivatives and their inverses on a mesh, as multipliers of Fourier modes.
+
+They are made of one array for each axis where they are used, so that no array of the size of the
+mesh is stored for them.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.mesh import AbstractMesh
+
+GRADIENTS = ("finite_difference", "spectral")
+
+
+def squared_wavenumber(mesh: AbstractMesh, dtype: tf.DType) -> tf.Tensor:
+    """k**2 of each mode (radians per cell, squared).
+
+    Args:
+        mesh: The mesh.
+        dtype: float32 or float64.
+
+    Returns:
+        Real tensor of the shape of the modes.
+    """
+    x, y, z = (tf.constant(k**2, dtype) for k in mesh.wavenumbers())
+    return x + y + z
+
+
+def inverse_laplacian(mesh: AbstractMesh, dtype: tf.DType) -> tf.Tensor:
+    """-1 / k**2 (cells**2), and 0 for the mean.
+
+    Args:
+        mesh: The mesh.
+        dtype: float32 or float64.
+
+    Returns:
+        Real tensor of the shape of the modes.
+    """
+    return -tf.math.reciprocal_no_nan(squared_wavenumber(mesh, dtype))
+
+
+def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor:
+    """Gradient of a field given by its modes, zero at the Nyquist frequency.
+
+    Args:
+        mesh: The mesh.
+        modes: Modes of a field of any unit, [batch, ...] as `mesh.rfft3` gives them.
+        kind: "spectral", exact for waves; or "finite_difference", the central difference of
+            fourth order, which damps waves near the Nyquist frequency and needs one transform
+            instead of three.
+
+    Returns:
+        Gradient (unit of the field / cell), shape [batch, *mesh.local_shape, 3].
+
+    Raises:
+        ValueError: If `kind` is unknown.
+
+    References:
+        Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+    """
+    checks.one_of(kind, "gradient_kernel", GRADIENTS)
+    if kind == "finite_difference":
+        field = mesh.irfft3(modes)
+        return tf.stack([_difference(mesh, field, axis) for axis in range(3)], axis=-1)
+    slopes = [modes * tf.constant(1j * k, modes.dtype) for k in odd_wavenumbers(mesh)]
+    return tf.transpose(mesh.irfft3(tf.stack(slopes, axis=1)), [0, 2, 3, 4, 1])
+
+
+def odd_wavenumbers(mesh: AbstractMesh) -> list[np.ndarray]:
+    """Wavenumbers with zero at the Nyquist frequency.
+
+    A real wave of that frequency is zero halfway between its crests: the sign of its wavenumber
+    is open, and what changes with the sign vanishes at the lattice points.
+
+    Args:
+        mesh: The mesh.
+
+    Returns:
+        One array for each axis (radians per cell), ready to broadcast.
+    """
+    return [np.where(np.isclose(np.abs(k), np.pi), 0.0, k) for k in mesh.wavenumbers()]
+
+
+def _difference(mesh: AbstractMesh, field: tf.Tensor, axis: int) -> tf.Tensor:
+    """Central difference of fourth order along an axis."""
+
+    def antisymmetric(distance: int) -> tf.Tensor:
+        return mesh.roll(field, -distance, axis) - mesh.roll(field, distance, axis)
+
+    return (8 * antisymmetric(1) - antisymmetric(2)) / 12

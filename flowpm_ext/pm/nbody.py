@@ -1,0 +1,112 @@
+"""Particles under their own gravity, from one scale factor to another."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import TensorLike, cast, known
+from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.mesh import LocalMesh
+from flowpm_ext.mesh.base import mesh_sides
+from flowpm_ext.pm import kernels, steps
+from flowpm_ext.pm.calls import takes_cosmology
+from flowpm_ext.pm.forces import Gravity
+from flowpm_ext.pm.integrate import GRADIENTS, integrate
+from flowpm_ext.pm.state import ParticleState, require_state
+
+Correction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@takes_cosmology("nbody(cosmo, state, stages, mesh_shape)")
+def nbody(
+    cosmo: Cosmology,
+    state: ParticleState,
+    stages: TensorLike,
+    mesh_shape: int | Sequence[int],
+    integrator: str = "fastpm",
+    gradient: str = "adjoint",
+    force_mesh_factor: int = 1,
+    *,
+    gradient_kernel: str = "finite_difference",
+    window: str = "cic",
+    correction: Correction | None = None,
+) -> ParticleState:
+    """The state of the particles at the last stage.
+
+    Differentiable in reverse mode with respect to the state, the cosmology and the weights of
+    the correction.
+
+    Args:
+        cosmo: Cosmology, or a batch as long as that of the state.
+        state: Particles at the first stage.
+        stages: Scale factors, increasing from that of the state, shape [num_steps + 1].
+        mesh_shape: Cells that positions are counted in: an integer for a cube, or three.
+        integrator: "fastpm", "leapfrog" or "bullfrog"; `steps.plan` tells them apart.
+        gradient: "adjoint" runs backwards in time, in memory that does not grow with the number
+            of steps; "checkpoint" keeps the state at every step and repeats the forces, so that
+            no rounding is run backwards; "autodiff" keeps everything.
+        force_mesh_factor: Cells of the force mesh along one of these cells.
+        gradient_kernel: Derivative of the potential, "finite_difference" or "spectral".
+        window: How particles are spread and read, "cic" or "tsc".
+        correction: Function of wavenumbers [num_nodes] (radians per cell) and scale factors
+            [num_forces] that gives multipliers of the potential [num_forces, num_nodes].
+
+    Returns:
+        State at the last stage.
+
+    Raises:
+        ValueError: If the stages do not increase from the scale factor of the state, the state is
+            not finite, or an option does not fit.
+        TypeError: If the call does not begin with a Cosmology and a state.
+
+    References:
+        Feng et al. 2016, arXiv:1603.00476; Li et al. 2022, arXiv:2211.09815.
+    """
+    state = require_state(state)
+    stages = _checked_stages(stages, state.a)
+    force = _gravity(mesh_shape, force_mesh_factor, gradient_kernel, window)
+    checks.one_of(gradient, "gradient", GRADIENTS)
+    checks.one_of(integrator, "integrator", steps.INTEGRATORS)
+    plan = steps.plan(cosmo, stages, integrator)
+    response = None
+    if correction is not None:
+        k = tf.constant(force.response_nodes, state.position.dtype)
+        response = correction(k, tf.cast(plan.a, k.dtype))
+    end = integrate(state.position, state.momentum, plan, force, gradient, response)
+    return ParticleState(*end, tf.cast(stages[-1], state.position.dtype))
+
+
+def _gravity(
+    mesh_shape: int | Sequence[int], force_mesh_factor: int, gradient_kernel: str, window: str
+) -> Gravity:
+    """The force, after the checks of its options."""
+    factor = force_mesh_factor
+    checks.require(
+        isinstance(factor, int | np.integer) and factor >= 1,
+        "force_mesh_factor", "be a positive integer", factor,
+    )  # fmt: skip
+    checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
+    sides = tuple(int(factor) * side for side in mesh_sides(mesh_shape))
+    return Gravity(LocalMesh(sides, window), int(factor), gradient_kernel)
+
+
+def _checked_stages(stages: TensorLike, a: TensorLike) -> tf.Tensor:
+    """Stages as a tensor, after the checks that their values allow."""
+    checks.rank(stages, "stages", 1)
+    checks.in_range(stages, "stages", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
+    checks.increasing(stages, "stages")
+    stages = cast(stages, tf.float64)
+    checks.require(
+        stages.shape[0] is not None and stages.shape[0] >= 2,
+        "stages", "hold at least two scale factors", stages,
+    )  # fmt: skip
+    first, start = known(stages[0]), known(a)
+    if first is not None and start is not None:
+        # 1e-6 lets a scale factor that was rounded to float32 pass.
+        checks.require(
+            bool(np.isclose(first, start, rtol=1e-6, atol=0)),
+            "stages", f"start at the scale factor of the state, {float(start):g}", stages,
+        )  # fmt: skip
+    return stages

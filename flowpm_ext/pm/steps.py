@@ -1,0 +1,144 @@
+"""Integrators: how far to drift and how hard to kick, for any expansion history.
+
+Every scheme is a list of forces. Before force i the particles drift, and at it the momentum is
+scaled and kicked,
+
+    x <- x + drift[i] p,      p <- scale[i] p + kick[i] F(x),
+
+with one more drift after the last. Neighbouring drifts (or kicks) of two steps are merged, so
+that each step costs one force; F is the force of `Gravity`, which grows like D1 in linear theory.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import Structure, TensorLike, cast
+from flowpm_ext.cosmology import expansion
+from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.numerics import quadrature
+from flowpm_ext.pm.growth import growth_at
+
+INTEGRATORS = ("fastpm", "leapfrog", "bullfrog")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan(Structure):
+    """Factors of every force and drift of a simulation.
+
+    Attributes:
+        drift: Drift before each force and after the last, shape [batch..., num_forces + 1].
+        scale: Factor of the momentum at each force, shape [batch..., num_forces].
+        kick: Factor of the force, shape [batch..., num_forces].
+        a: Scale factor of the positions at each force, shape [num_forces].
+    """
+
+    drift: tf.Tensor
+    scale: tf.Tensor
+    kick: tf.Tensor
+    a: tf.Tensor
+
+
+def plan(cosmo: Cosmology, stages: TensorLike, integrator: str = "fastpm") -> Plan:
+    """Factors of a simulation that steps from one stage to the next.
+
+    "fastpm" (kick, drift, kick) has the steps in which linear growth is exact; "leapfrog" (the
+    same order) those in which constant forces and momenta are; "bullfrog" (drift, kick, drift)
+    those in which growth to second order in perturbation theory is, momenta exactly and
+    positions to third order in the step.
+
+    Args:
+        cosmo: Cosmology, or a batch.
+        stages: Scale factors, increasing, shape [num_steps + 1].
+        integrator: "fastpm", "leapfrog" or "bullfrog".
+
+    Returns:
+        The plan, in the dtype of the cosmology.
+
+    Raises:
+        ValueError: If `integrator` is unknown.
+
+    References:
+        Feng et al. 2016, arXiv:1603.00476; Quinn et al. 1997, arXiv:astro-ph/9710043; Rampf,
+        List & Hahn 2025, arXiv:2409.19049.
+    """
+    checks.one_of(integrator, "integrator", INTEGRATORS)
+    stages = cast(stages, cosmo.dtype)
+    make = {"fastpm": _fastpm, "leapfrog": _leapfrog, "bullfrog": _bullfrog}[integrator]
+    return make(cosmo, stages)
+
+
+def _fastpm(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
+    """Kick and drift by differences of the growth of momenta and of displacements."""
+    growth = growth_at(cosmo, tf.concat([stages, _halfway(stages)], axis=0))
+    num = stages.shape[0]
+    at, half = growth.first[..., :num], growth.first_momentum[..., num:]
+    edges = tf.concat(
+        [growth.first_momentum[..., :1], half, growth.first_momentum[..., num - 1 : num]], axis=-1
+    )
+    return _kick_drift_kick(stages, _steps(edges) / at, _steps(at) / half)
+
+
+def _leapfrog(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
+    """Kick and drift by integrals of da / (a**2 E) and da / (a**3 E)."""
+    edges = tf.concat([stages[:1], _halfway(stages), stages[-1:]], axis=0)
+    p = cosmo.columns()
+    kick = 1.5 * p.Omega_m * _integral(p, edges, power=1)
+    return _kick_drift_kick(stages, kick, _integral(p, stages, power=2))
+
+
+def _bullfrog(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
+    """Drift half a step in D1, kick so that the momentum of second order comes out, drift.
+
+    To second order x = q + D1 psi1 + y psi2 has the force D1 psi1 + (y - D1**2) psi2, and the
+    momentum over that of psi1 is psi1 + s psi2 with s = dD2 / dD1. In a step it becomes
+    alpha times what it was plus (1 - alpha) times the force over D1.
+    """
+    growth = growth_at(cosmo, stages)
+    time, speed = growth.first, growth.first_momentum
+    slope = growth.second_momentum / speed
+    step = _steps(time)
+    middle = time[..., :-1] + step / 2
+    place = growth.second[..., :-1] + step / 2 * slope[..., :-1]
+    target = place / middle - middle
+    alpha = (slope[..., 1:] - target) / (slope[..., :-1] - target)
+    before = step / 2 / speed[..., :-1]
+    after = step / 2 / speed[..., 1:]
+    zero = tf.zeros_like(before[..., :1])
+    drift = tf.concat([before, zero], axis=-1) + tf.concat([zero, after], axis=-1)
+    return Plan(
+        drift=drift,
+        scale=alpha * speed[..., 1:] / speed[..., :-1],
+        kick=(1 - alpha) * speed[..., 1:] / middle,
+        a=_halfway(stages),
+    )
+
+
+def _kick_drift_kick(stages: tf.Tensor, kick: tf.Tensor, drift: tf.Tensor) -> Plan:
+    """Plan with a force at every stage."""
+    zero = tf.zeros_like(drift[..., :1])
+    return Plan(
+        drift=tf.concat([zero, drift, zero], axis=-1),
+        scale=tf.ones_like(kick),
+        kick=kick,
+        a=stages,
+    )
+
+
+def _integral(p: Cosmology, edges: tf.Tensor, power: int) -> tf.Tensor:
+    """Integral of d ln a / (a**power E) between neighbouring edges [n + 1]: [..., n]."""
+    log_a, weights = quadrature.panel_nodes(tf.math.log(edges), num_nodes=12)
+    a = tf.reshape(tf.exp(log_a), [-1])
+    values = 1 / (a**power * tf.sqrt(expansion.squared_rate(p, a)))
+    shape = tf.concat([tf.shape(values)[:-1], tf.shape(weights)], axis=0)
+    return tf.reduce_sum(tf.reshape(values, shape) * weights, axis=-1)
+
+
+def _halfway(stages: tf.Tensor) -> tf.Tensor:
+    """Scale factors between the stages, the geometric mean of the neighbours."""
+    return tf.sqrt(stages[:-1] * stages[1:])
+
+
+def _steps(x: tf.Tensor) -> tf.Tensor:
+    return x[..., 1:] - x[..., :-1]
