@@ -30,6 +30,7 @@ format: $(WITH_TESTS)
 bench: $(INSTALLED)
 	$(BIN)/pip install --quiet -e ".[bench]"
 	$(BIN)/python -m benchmarks.cosmology
+	$(BIN)/python -m benchmarks.particle_mesh
 
 $(INSTALLED): setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -13,8 +13,9 @@ VERSION = re.search(
 PLOT = ["getdist"]
 THEORY = ["camb"]
 TEST = ["pytest>=8", "pytest-xdist", "ruff>=0.17,<0.18", "pyccl>=3.3", *THEORY]
-# jax_cosmo 0.1.0 needs pkg_resources, which setuptools 81 drops, and was tried with jax 0.9.2.
-BENCH = ["pyccl>=3.3", "jax_cosmo", "jax<0.10", "setuptools<81"]
+# jax_cosmo 0.1.0 needs pkg_resources, which setuptools 81 drops, and was tried with jax 0.9.2;
+# what jaxpm 0.1.6 builds on needs packaging and does not say so.
+BENCH = ["pyccl>=3.3", "jax_cosmo", "jaxpm", "packaging", "jax<0.10", "setuptools<81"]
 
 setup(
     name="flowpm-ext",
