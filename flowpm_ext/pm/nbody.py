@@ -32,8 +32,9 @@ def nbody(
     gradient_kernel: str = "finite_difference",
     window: str = "cic",
     correction: Correction | None = None,
-) -> ParticleState:
-    """The state of the particles at the last stage.
+    snapshots: TensorLike | None = None,
+) -> ParticleState | list[ParticleState]:
+    """The state of the particles at the last stage, or at chosen scale factors.
 
     Differentiable in reverse mode with respect to the state, the cosmology and the weights of
     the correction.
@@ -52,13 +53,15 @@ def nbody(
         window: How particles are spread and read, "cic" or "tsc".
         correction: Function of wavenumbers [num_nodes] (radians per cell) and scale factors
             [num_forces] that gives multipliers of the potential [num_forces, num_nodes].
+        snapshots: Scale factors, increasing, at which the state is wanted; those that are no
+            stages become stages, and nothing is run after the last. Each costs one more force.
 
     Returns:
-        State at the last stage.
+        State at the last stage; with `snapshots`, a list of the states there.
 
     Raises:
-        ValueError: If the stages do not increase from the scale factor of the state, the state is
-            not finite, or an option does not fit.
+        ValueError: If the stages do not increase from the scale factor of the state, a snapshot
+            lies outside of them, the state is not finite, or an option does not fit.
         TypeError: If the call does not begin with a Cosmology and a state.
 
     References:
@@ -69,6 +72,25 @@ def nbody(
     force = _gravity(mesh_shape, force_mesh_factor, gradient_kernel, window)
     checks.one_of(gradient, "gradient", GRADIENTS)
     checks.one_of(integrator, "integrator", steps.INTEGRATORS)
+    if snapshots is None:
+        return _run(cosmo, state, stages, force, integrator, gradient, correction)
+    states = []
+    for part in _parts(stages, snapshots):
+        state = _run(cosmo, state, part, force, integrator, gradient, correction)
+        states.append(state)
+    return states
+
+
+def _run(
+    cosmo: Cosmology,
+    state: ParticleState,
+    stages: tf.Tensor,
+    force: Gravity,
+    integrator: str,
+    gradient: str,
+    correction: Correction | None,
+) -> ParticleState:
+    """The state at the last of these stages."""
     plan = steps.plan(cosmo, stages, integrator)
     response = None
     if correction is not None:
@@ -76,6 +98,26 @@ def nbody(
         response = correction(k, tf.cast(plan.a, k.dtype))
     end = integrate(state.position, state.momentum, plan, force, gradient, response)
     return ParticleState(*end, tf.cast(stages[-1], state.position.dtype))
+
+
+def _parts(stages: tf.Tensor, snapshots: TensorLike) -> list[tf.Tensor]:
+    """Stages from each snapshot to the next."""
+    checks.rank(snapshots, "snapshots", 1)
+    checks.increasing(snapshots, "snapshots")
+    all_stages, wanted = known(stages), known(snapshots)
+    checks.require(
+        all_stages is not None and wanted is not None and wanted.size > 0,
+        "snapshots", "be numbers known when the graph is built, like the stages", snapshots,
+    )  # fmt: skip
+    low, high = all_stages[0], all_stages[-1] * (1 + 1e-6)
+    is_inside = bool(np.all((wanted > low) & (wanted <= high)))
+    checks.require(is_inside, "snapshots", f"lie in ({low:g}, {high:g}]", wanted)
+    # A stage that is a snapshot but for rounding gives way to it.
+    is_apart = np.all(np.abs(all_stages[:, None] / wanted - 1) > 1e-6, axis=1)
+    merged = np.sort(np.concatenate([all_stages[is_apart], wanted]))
+    ends = np.searchsorted(merged, wanted)
+    starts = np.concatenate([[0], ends[:-1]])
+    return [tf.constant(merged[i : j + 1], tf.float64) for i, j in zip(starts, ends, strict=True)]
 
 
 def _gravity(

@@ -213,13 +213,14 @@ def test_a_folder_serves_one_run_at_a_time(tmp_path):
         other.start()
         other.join()
         assert "where another run works" in queue.get()
-    claim(tmp_path, None)
+    claim(tmp_path, queue)
+    assert queue.get() == "free"
 
 
 def claim(folder, queue):
     try:
         with checkpoint.claimed_folder(folder):
-            pass
+            queue.put("free")
     except ValueError as error:
         queue.put(str(error))
 

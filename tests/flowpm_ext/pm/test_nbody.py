@@ -135,6 +135,27 @@ def test_shift_by_whole_cells_commutes():
     )
 
 
+def test_snapshots_are_states_on_the_way():
+    field = smooth(6)
+    start = lpt_init(COSMO, field, 0.1)
+    stages = [0.1, 0.3, 0.5, 0.8, 1.0]
+    half, late = nbody(COSMO, start, stages, 6, snapshots=[0.5, 0.9])
+    assert float(half.a) == 0.5 and float(late.a) == 0.9
+    alone = nbody(COSMO, start, [0.1, 0.3, 0.5], 6)
+    np.testing.assert_array_equal(half.position, alone.position)
+    # Kicks end and begin anew at a snapshot, with the same force: the same numbers but rounding.
+    through = nbody(COSMO, start, [0.1, 0.3, 0.5, 0.8, 0.9], 6)
+    np.testing.assert_allclose(late.position, through.position, atol=1e-12)
+    np.testing.assert_allclose(late.momentum, through.momentum, atol=1e-12)
+
+
+@pytest.mark.parametrize("snapshots", [[0.05], [0.1], [0.5, 1.1], [0.6, 0.5]])
+def test_wrong_snapshots_are_refused(snapshots):
+    at_rest = np.zeros([1, 8, 3])
+    with pytest.raises(ValueError, match="`snapshots` must"):
+        nbody(COSMO, (at_rest, at_rest, 0.1), [0.1, 1.0], 2, snapshots=snapshots)
+
+
 def test_batch_is_a_loop():
     fields = smooth(6, batch_size=3)
     values = [0.2, 0.25, 0.3]
