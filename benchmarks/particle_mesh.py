@@ -86,8 +86,6 @@ def flowpm_ext_function(path: str, task: str, way: str) -> Callable[[], np.ndarr
     import tensorflow as tf
 
     import flowpm_ext as fpm
-    from flowpm_ext.mesh import paint
-    from flowpm_ext.pm import lpt_init, nbody
 
     with np.load(path) as problem:
         field, stages = tf.constant(problem["field"][None]), problem["stages"]
@@ -96,9 +94,9 @@ def flowpm_ext_function(path: str, task: str, way: str) -> Callable[[], np.ndarr
 
     def density(field: tf.Tensor) -> tf.Tensor:
         # JaxPM begins with finite differences, and has no other choice.
-        state = lpt_init(cosmo, field, A_START, order, gradient_kernel="finite_difference")
-        state = nbody(cosmo, state, stages, size)
-        return paint(tf.zeros_like(field), state.position)
+        state = fpm.lpt_init(cosmo, field, A_START, order, gradient_kernel="finite_difference")
+        state = fpm.nbody(cosmo, state, stages, size)
+        return fpm.cic_paint(tf.zeros_like(field), state.position)
 
     def gradient(field: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -313,13 +311,13 @@ def power_after(cosmo, start, size: int, num_steps: int, integrator: str, option
     """Power at `WAVENUMBERS` of the density at a = 1."""
     import tensorflow as tf
 
-    from flowpm_ext.mesh import paint
+    from flowpm_ext.mesh.clouds import cic_paint
     from flowpm_ext.pm import nbody
     from flowpm_ext.stats import power_spectrum
 
     stages = np.linspace(A_START, 1.0, num_steps + 1)
     end = nbody(cosmo, start, stages, size, integrator, **options)
-    density = paint(tf.zeros([1, size, size, size]), end.position)
+    density = cic_paint(tf.zeros([1, size, size, size]), end.position)
     edges = np.ravel([(k - 0.02, k + 0.02) for k in WAVENUMBERS])
     return power_spectrum(density - 1, ACCURACY_BOX, edges, window="cic").power[0].numpy()[::2]
 

@@ -109,7 +109,7 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
         position = file["position"][:] / np.float64(config.cell_size)
         velocity = file["velocity"][:]
         table = file["linear_power"][:] if "linear_power" in file else None
-    lattice = LocalMesh(config.mesh).lattice()
+    lattice = LocalMesh(config.mesh).lattice(tf.float64).numpy()
     half = config.mesh / 2
     displacement = np.mod(position - lattice + half, config.mesh) - half
     momentum = velocity * np.float64(header.a / (VELOCITY_UNIT * config.cell_size))

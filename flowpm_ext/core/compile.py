@@ -1,7 +1,7 @@
 """Compile a heavy function whole when it is called eagerly; inside a graph leave it alone."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,3 +54,32 @@ def _as_tensors(value: Any) -> Any:
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def unfolded(value: np.ndarray | float, dtype: tf.DType) -> tf.Tensor:
+    """A constant that is no constant to the optimisers of graphs.
+
+    What follows from constants alone they compute before the program runs, whatever its size,
+    and may keep: for meshes that takes more time and memory than the program itself.
+
+    Args:
+        value: Small array.
+        dtype: Of the result.
+
+    Returns:
+        The array as a tensor.
+    """
+    return tf.constant(value, dtype) + zeros([], dtype)
+
+
+def zeros(shape: Sequence[int | tf.Tensor], dtype: tf.DType) -> tf.Tensor:
+    """Zeros that no optimiser of graphs makes before the program runs; see `unfolded`.
+
+    Args:
+        shape: Shape of the result.
+        dtype: Of the result.
+
+    Returns:
+        Tensor of zeros.
+    """
+    return tf.fill(shape, tf.raw_ops.Empty(shape=[], dtype=dtype, init=True))

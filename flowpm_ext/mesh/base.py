@@ -61,7 +61,7 @@ class AbstractMesh(Structure, abc.ABC):
         """How many modes each one held here stands for, 1 or 2, ready to broadcast."""
 
     @abc.abstractmethod
-    def lattice(self) -> np.ndarray:
+    def lattice(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Corners of the cells held here, in cells: shape [num_cells, 3]."""
 
     @abc.abstractmethod

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import unfolded, zeros
 from flowpm_ext.core.seeds import fold, standard_normal
 from flowpm_ext.core.types import static
 from flowpm_ext.mesh import painting
@@ -51,12 +52,12 @@ class LocalMesh(AbstractMesh):
     def mode_weights(self) -> np.ndarray:
         return fourier.half_plane_weights(self.shape[-1])
 
-    def lattice(self) -> np.ndarray:
-        axes = np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij")
-        return np.stack(axes, axis=-1).reshape(-1, 3)
+    def lattice(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        axes = tf.meshgrid(*(unfolded(np.arange(n), dtype) for n in self.shape), indexing="ij")
+        return tf.reshape(tf.stack(axes, axis=-1), [-1, 3])
 
     def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-        empty = tf.zeros([tf.shape(position)[0], *self.shape], position.dtype)
+        empty = zeros([tf.shape(position)[0], *self.shape], position.dtype)
         return painting.paint(
             tf.ensure_shape(empty, [None, *self.shape]), position, weight, self.window
         )

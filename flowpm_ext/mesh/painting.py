@@ -7,13 +7,17 @@ cell floor(x) with its remainder. Everything is periodic, batched, and in two or
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import zeros
 
 WINDOWS = ("cic", "tsc")
+
+# Part of the flat index and share, [batch, num_particles], and slope of the share, [..., 1].
+Cell = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def paint(
@@ -43,18 +47,19 @@ def paint(
         Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
     """
     sides = _sides(mesh, position, window)
-    if weight is None:
-        weight = tf.ones_like(position[..., 0])
 
     @tf.custom_gradient
-    def add(mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            value = _values(upstream, position, sides, window)
-            return upstream, _slopes(upstream, position, weight, sides, window), value
+    def add(
+        mesh: tf.Tensor, position: tf.Tensor, *weight: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            slopes = _slopes(upstream, position, *weight or [None], sides, window)
+            values = [_values(upstream, position, sides, window)] if weight else []
+            return upstream, slopes, *values
 
-        return mesh + _spread(position, weight, sides, window), gradient
+        return mesh + _spread(position, *weight or [None], sides, window), gradient
 
-    return add(mesh, position, weight)
+    return add(mesh, position) if weight is None else add(mesh, position, weight)
 
 
 def readout(mesh: tf.Tensor, position: tf.Tensor, window: str = "cic") -> tf.Tensor:
@@ -93,10 +98,10 @@ def readout(mesh: tf.Tensor, position: tf.Tensor, window: str = "cic") -> tf.Ten
 
 
 def _spread(
-    position: tf.Tensor, weight: tf.Tensor, sides: tuple[int, ...], window: str
+    position: tf.Tensor, weight: tf.Tensor | None, sides: tuple[int, ...], window: str
 ) -> tf.Tensor:
-    """Mesh [batch, *sides, ...] of particles with weights [batch, num_particles, ...]."""
-    channels = weight.shape[2:].as_list()
+    """Mesh [batch, *sides, ...] of particles with weights [batch, num_particles, ...] or 1."""
+    channels = [] if weight is None else weight.shape[2:].as_list()
     axes = _all_axes(position, sides, window)
     # One update of neighbouring cells costs little more than that of one cell, so without
     # channels each particle writes the cells of its last two axes at once, and they are
@@ -109,11 +114,11 @@ def _spread(
     shares = [_share(corner) for corner in itertools.product(*inner)]
     shares = tf.stack(shares, axis=-1) if inner else 1.0
     width = channels or [reach**num_folded]
-    total = tf.zeros([batch * cells, *width], weight.dtype)
-    mass = weight if channels else weight[..., None]
+    total = zeros([batch * cells, *width], position.dtype)
+    mass = 1.0 if weight is None else weight if channels else weight[..., None]
     for corner in itertools.product(*outer):
         flat = tf.reshape(home + sum(part[0] for part in corner), [-1, 1])
-        share = tf.convert_to_tensor(_share(corner), weight.dtype)[..., None]
+        share = tf.convert_to_tensor(_share(corner), position.dtype)[..., None]
         update = share * shares * mass
         total = tf.tensor_scatter_nd_add(total, flat, tf.reshape(update, [-1, *width]))
     total = tf.reshape(total, [batch, *sides, *[reach] * num_folded, *channels])
@@ -126,49 +131,46 @@ def _spread(
 def _values(mesh: tf.Tensor, position: tf.Tensor, sides: tuple[int, ...], window: str) -> tf.Tensor:
     """Values [batch, num_particles, ...] of a mesh [batch, *sides, ...]."""
     flat = _flat(mesh, sides)
-    total = 0.0
-    for index, share, _ in _corners(position, sides, window):
-        corner = tf.gather(flat, index, axis=1, batch_dims=1)
-        total += _against(share, corner) * corner
-    return total
+
+    def along(axes: list[list[Cell]], index: tf.Tensor | int) -> tf.Tensor:
+        """Value where these axes are interpolated; the last ones first, so that few are left."""
+        if not axes:
+            return tf.gather(flat, index, axis=1, batch_dims=1)
+        parts = [along(axes[1:], index + cell[0]) for cell in axes[0]]
+        shares = [cell[1] for cell in axes[0]]
+        shares = [share[..., None] for share in shares] if parts[0].shape.rank == 3 else shares
+        return sum(share * part for share, part in zip(shares, parts, strict=True))
+
+    return along(_all_axes(position, sides, window), 0)
 
 
 def _slopes(
-    mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor, sides: tuple[int, ...], window: str
+    mesh: tf.Tensor,
+    position: tf.Tensor,
+    weight: tf.Tensor | None,
+    sides: tuple[int, ...],
+    window: str,
 ) -> tf.Tensor:
     """Gradient [batch, num_particles, num_axes] in position of the sum of weight times value."""
-    flat = _flat(mesh, sides)
-    total = 0.0
-    for index, _, change in _corners(position, sides, window):
-        corner = tf.gather(flat, index, axis=1, batch_dims=1) * weight
-        if corner.shape.rank == 3:
-            corner = tf.reduce_sum(corner, axis=-1)
-        total += change * corner[..., None]
+    flat, total = _flat(mesh, sides), 0.0
+    own = tf.eye(len(sides), dtype=tf.bool)
+    # Index and factors [batch, num_particles, num_axes]: slopes along the own axis, else shares.
+    factors = [
+        [(index, tf.where(own[axis], slope, share[..., None])) for index, share, slope in cells]
+        for axis, cells in enumerate(_all_axes(position, sides, window))
+    ]
+    # Corner by corner: sums along one axis after the other make XLA gather again for each.
+    for corner in itertools.product(*factors):
+        value = tf.gather(flat, sum(cell[0] for cell in corner), axis=1, batch_dims=1)
+        value = value if weight is None else value * weight
+        value = tf.reduce_sum(value, axis=-1) if value.shape.rank == 3 else value
+        total += value[..., None] * math.prod(cell[1] for cell in corner)
     return total
 
 
 def _flat(mesh: tf.Tensor, sides: tuple[int, ...]) -> tf.Tensor:
     """Mesh with its cells along one axis, [batch, cells, ...]."""
     return tf.reshape(mesh, [tf.shape(mesh)[0], math.prod(sides), *mesh.shape[1 + len(sides) :]])
-
-
-def _against(share: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """Shares [batch, num_particles], ready to multiply values with or without channels."""
-    return share[..., None] if value.shape.rank == 3 else share
-
-
-Cell = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # part of the flat index, share, its slope
-
-
-def _corners(position: tf.Tensor, sides: tuple[int, ...], window: str) -> Iterator[Cell]:
-    """For each cell that a window reaches: its flat index, the share it gets, and the share's
-    slope along each axis, [batch, num_particles] and [batch, num_particles, num_axes]."""
-    for corner in itertools.product(*_all_axes(position, sides, window)):
-        slopes = [
-            math.prod(cell[2 if i == axis else 1] for i, cell in enumerate(corner))
-            for axis in range(len(sides))
-        ]
-        yield sum(cell[0] for cell in corner), _share(corner), tf.stack(slopes, axis=-1)
 
 
 def _share(corner: Sequence[Cell]) -> tf.Tensor | int:
@@ -190,14 +192,14 @@ def _along_axis(x: tf.Tensor, side: int, stride: int, window: str) -> list[Cell]
     if window == "cic":
         first = tf.floor(x)
         t = x - first
-        shares = [(1 - t, -tf.ones_like(t)), (t, tf.ones_like(t))]
+        shares = [(1 - t, -tf.ones([1], x.dtype)), (t, tf.ones([1], x.dtype))]
     else:
         first = tf.floor(x + 0.5) - 1
         t = x - first - 1  # from the nearest lattice point, -1/2 <= t < 1/2
         shares = [
-            (0.5 * (0.5 - t) ** 2, t - 0.5),
-            (0.75 - t**2, -2 * t),
-            (0.5 * (0.5 + t) ** 2, t + 0.5),
+            (0.5 * (0.5 - t) ** 2, (t - 0.5)[..., None]),
+            (0.75 - t**2, (-2 * t)[..., None]),
+            (0.5 * (0.5 + t) ** 2, (t + 0.5)[..., None]),
         ]
     # Wrapped before it becomes an integer: the remainder of integers is slow. Half a cell keeps
     # the rounding of the quotient away from whole numbers.

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from flowpm_ext.core.compile import compiled
-from flowpm_ext.core.types import Structure
+from flowpm_ext.core.types import Structure, TensorLike, cast
 from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.parameters import Cosmology
@@ -30,12 +30,15 @@ class Growth(Structure):
     second_momentum: tf.Tensor
 
 
-def growth_at(cosmo: Cosmology, a: tf.Tensor) -> Growth:
-    """Growth factors at scale factors a [n].
+def growth_at(cosmo: Cosmology, *a: TensorLike) -> Growth:
+    """Growth factors at scale factors.
+
+    Those of numbers that are no tensors, which nothing differentiates, become constants of the
+    graph that is being built, and take no time in it.
 
     Args:
         cosmo: Cosmology, or a batch.
-        a: Scale factors, shape [n].
+        *a: Scale factors, scalars or [n], all in one line of the result.
 
     Returns:
         Factors in the dtype of the cosmology.
@@ -43,6 +46,14 @@ def growth_at(cosmo: Cosmology, a: tf.Tensor) -> Growth:
     References:
         Bouchet et al. 1995, arXiv:astro-ph/9406013.
     """
+    is_fixed = not any(tf.is_tensor(x) for x in tf.nest.flatten((cosmo, a)))
+    if is_fixed and not tf.executing_eagerly():
+        with tf.init_scope():
+            if tf.executing_eagerly():
+                # Operation by operation: to compile them takes longer.
+                table = _table.__wrapped__(cosmo)
+                growth = _read.__wrapped__(table, cosmo, a)
+                return tf.nest.map_structure(lambda x: x.numpy(), growth)
     return _read(_table(cosmo), cosmo, a)
 
 
@@ -53,8 +64,8 @@ def _table(cosmo: Cosmology) -> GrowthTable:
 
 
 @compiled
-def _read(table: GrowthTable, cosmo: Cosmology, a: tf.Tensor) -> Growth:
-    a = tf.cast(a, cosmo.dtype)
+def _read(table: GrowthTable, cosmo: Cosmology, a: tuple[TensorLike, ...]) -> Growth:
+    a = tf.concat([tf.reshape(cast(x, cosmo.dtype), [-1]) for x in a], axis=0)
     rate = a**2 * tf.sqrt(expansion.squared_rate(cosmo.columns(), a))
     first, second = table.factor(a), table.second_factor(a)
     return Growth(first, rate * table.rate(a) * first, second, rate * table.second_rate(a) * second)

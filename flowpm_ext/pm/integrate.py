@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.compile import compiled
+from flowpm_ext.core.compile import compiled, zeros
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.steps import Plan
 
@@ -81,7 +81,7 @@ def _checkpointed(force: Gravity, x: tf.Tensor, p: tf.Tensor, factors: Factors) 
     @tf.custom_gradient
     def run(x: tf.Tensor, p: tf.Tensor, *factors: tf.Tensor) -> tuple[Pair, Callable]:
         num_forces = factors[1].shape[0]
-        history = [tf.zeros([num_forces, *x.shape], x.dtype) for _ in range(2)]
+        history = [zeros([num_forces, *x.shape], x.dtype) for _ in range(2)]
         end, history = _forward(force, x, p, factors, history)
         return end, lambda *upstream: _backward(force, end, upstream, factors, history)
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import unfolded
 from flowpm_ext.mesh import AbstractMesh
 
 GRADIENTS = ("finite_difference", "spectral")
@@ -23,7 +24,7 @@ def squared_wavenumber(mesh: AbstractMesh, dtype: tf.DType) -> tf.Tensor:
     Returns:
         Real tensor of the shape of the modes.
     """
-    x, y, z = (tf.constant(k**2, dtype) for k in mesh.wavenumbers())
+    x, y, z = (unfolded(k**2, dtype) for k in mesh.wavenumbers())
     return x + y + z
 
 
@@ -63,7 +64,7 @@ def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor
     if kind == "finite_difference":
         field = mesh.irfft3(modes)
         return tf.stack([_difference(mesh, field, axis) for axis in range(3)], axis=-1)
-    slopes = [modes * tf.constant(1j * k, modes.dtype) for k in odd_wavenumbers(mesh)]
+    slopes = [modes * unfolded(1j * k, modes.dtype) for k in odd_wavenumbers(mesh)]
     return tf.transpose(mesh.irfft3(tf.stack(slopes, axis=1)), [0, 2, 3, 4, 1])
 
 

@@ -1,10 +1,9 @@
 """Initial conditions of particles by Lagrangian perturbation theory."""
 
-import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.compile import compiled
+from flowpm_ext.core.compile import compiled, unfolded
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.mesh import AbstractMesh, LocalMesh
@@ -57,7 +56,7 @@ def lpt_init(
     checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
     mesh = mesh or LocalMesh(checks.static_grid(field, "field", ndim=3))
     checks.in_range(a, "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
-    growth = growth_at(cosmo, tf.reshape(cast(a, tf.float64), [1]))
+    growth = growth_at(cosmo, a)
     position, momentum = _displaced(field, growth, mesh, order, gradient_kernel)
     return ParticleState(position, momentum, cast(a, field.dtype))
 
@@ -76,7 +75,7 @@ def _displaced(
         psi = _vectors(kernels.gradient_field(mesh, potential, gradient_kernel))
         displacement += growth.second * psi
         momentum += growth.second_momentum * psi
-    return tf.constant(mesh.lattice(), field.dtype) + displacement, momentum
+    return mesh.lattice(field.dtype) + displacement, momentum
 
 
 def _inverse_laplacian(field: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
@@ -87,17 +86,18 @@ def _inverse_laplacian(field: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
 
 def _second_order_source(potential: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     """Sum over i < j of phi,ii phi,jj - phi,ij**2, [batch, *mesh.local_shape]."""
-    squared = [-(k**2) for k in mesh.wavenumbers()]
-    k = kernels.odd_wavenumbers(mesh)
+    real = potential.dtype.real_dtype
+    squared = [unfolded(-(k**2), real) for k in mesh.wavenumbers()]
+    k = [unfolded(k, real) for k in kernels.odd_wavenumbers(mesh)]
     xx, yy, zz = (_multiplied(potential, factor, mesh) for factor in squared)
     mixed = sum(
-        _multiplied(potential, -(k[i] * k[j]), mesh) ** 2 for i, j in ((0, 1), (0, 2), (1, 2))
+        _multiplied(potential, k[i] * k[j], mesh) ** 2 for i, j in ((0, 1), (0, 2), (1, 2))
     )
     return xx * yy + (xx + yy) * zz - mixed
 
 
-def _multiplied(modes: tf.Tensor, factor: np.ndarray, mesh: AbstractMesh) -> tf.Tensor:
-    return mesh.irfft3(modes * tf.constant(factor, modes.dtype))
+def _multiplied(modes: tf.Tensor, factor: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+    return mesh.irfft3(modes * tf.cast(factor, modes.dtype))
 
 
 def _vectors(field: tf.Tensor) -> tf.Tensor:

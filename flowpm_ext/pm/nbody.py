@@ -84,7 +84,7 @@ def nbody(
 def _run(
     cosmo: Cosmology,
     state: ParticleState,
-    stages: tf.Tensor,
+    stages: steps.Stages,
     force: Gravity,
     integrator: str,
     gradient: str,
@@ -97,10 +97,10 @@ def _run(
         k = tf.constant(force.response_nodes, state.position.dtype)
         response = correction(k, tf.cast(plan.a, k.dtype))
     end = integrate(state.position, state.momentum, plan, force, gradient, response)
-    return ParticleState(*end, tf.cast(stages[-1], state.position.dtype))
+    return ParticleState(*end, cast(stages[-1], state.position.dtype))
 
 
-def _parts(stages: tf.Tensor, snapshots: TensorLike) -> list[tf.Tensor]:
+def _parts(stages: steps.Stages, snapshots: TensorLike) -> list[np.ndarray]:
     """Stages from each snapshot to the next."""
     checks.rank(snapshots, "snapshots", 1)
     checks.increasing(snapshots, "snapshots")
@@ -117,7 +117,7 @@ def _parts(stages: tf.Tensor, snapshots: TensorLike) -> list[tf.Tensor]:
     merged = np.sort(np.concatenate([all_stages[is_apart], wanted]))
     ends = np.searchsorted(merged, wanted)
     starts = np.concatenate([[0], ends[:-1]])
-    return [tf.constant(merged[i : j + 1], tf.float64) for i, j in zip(starts, ends, strict=True)]
+    return [merged[i : j + 1] for i, j in zip(starts, ends, strict=True)]
 
 
 def _gravity(
@@ -134,12 +134,12 @@ def _gravity(
     return Gravity(LocalMesh(sides, window), int(factor), gradient_kernel)
 
 
-def _checked_stages(stages: TensorLike, a: TensorLike) -> tf.Tensor:
-    """Stages as a tensor, after the checks that their values allow."""
+def _checked_stages(stages: TensorLike, a: TensorLike) -> steps.Stages:
+    """Stages as a tensor if they are one, else as an array, after checks of what is known."""
     checks.rank(stages, "stages", 1)
     checks.in_range(stages, "stages", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
     checks.increasing(stages, "stages")
-    stages = cast(stages, tf.float64)
+    stages = tf.cast(stages, tf.float64) if tf.is_tensor(stages) else np.asarray(stages, float)
     checks.require(
         stages.shape[0] is not None and stages.shape[0] >= 2,
         "stages", "hold at least two scale factors", stages,

@@ -11,16 +11,19 @@ that each step costs one force; F is the force of `Gravity`, which grows like D1
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import Structure, TensorLike, cast
+from flowpm_ext.core.types import Structure, TensorLike
 from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.numerics import quadrature
 from flowpm_ext.pm.growth import growth_at
 
 INTEGRATORS = ("fastpm", "leapfrog", "bullfrog")
+
+Stages = tf.Tensor | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +67,17 @@ def plan(cosmo: Cosmology, stages: TensorLike, integrator: str = "fastpm") -> Pl
         List & Hahn 2025, arXiv:2409.19049.
     """
     checks.one_of(integrator, "integrator", INTEGRATORS)
-    stages = cast(stages, cosmo.dtype)
+    if tf.is_tensor(stages):
+        stages = tf.cast(stages, cosmo.dtype)
+    else:
+        stages = np.asarray(stages, cosmo.dtype.as_numpy_dtype)
     make = {"fastpm": _fastpm, "leapfrog": _leapfrog, "bullfrog": _bullfrog}[integrator]
     return make(cosmo, stages)
 
 
-def _fastpm(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
+def _fastpm(cosmo: Cosmology, stages: Stages) -> Plan:
     """Kick and drift by differences of the growth of momenta and of displacements."""
-    growth = growth_at(cosmo, tf.concat([stages, _halfway(stages)], axis=0))
+    growth = growth_at(cosmo, stages, _halfway(stages))
     num = stages.shape[0]
     at, half = growth.first[..., :num], growth.first_momentum[..., num:]
     edges = tf.concat(
@@ -80,7 +86,7 @@ def _fastpm(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
     return _kick_drift_kick(stages, _steps(edges) / at, _steps(at) / half)
 
 
-def _leapfrog(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
+def _leapfrog(cosmo: Cosmology, stages: Stages) -> Plan:
     """Kick and drift by integrals of da / (a**2 E) and da / (a**3 E)."""
     edges = tf.concat([stages[:1], _halfway(stages), stages[-1:]], axis=0)
     p = cosmo.columns()
@@ -88,7 +94,7 @@ def _leapfrog(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
     return _kick_drift_kick(stages, kick, _integral(p, stages, power=2))
 
 
-def _bullfrog(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
+def _bullfrog(cosmo: Cosmology, stages: Stages) -> Plan:
     """Drift half a step in D1, kick so that the momentum of second order comes out, drift.
 
     To second order x = q + D1 psi1 + y psi2 has the force D1 psi1 + (y - D1**2) psi2, and the
@@ -115,7 +121,7 @@ def _bullfrog(cosmo: Cosmology, stages: tf.Tensor) -> Plan:
     )
 
 
-def _kick_drift_kick(stages: tf.Tensor, kick: tf.Tensor, drift: tf.Tensor) -> Plan:
+def _kick_drift_kick(stages: Stages, kick: tf.Tensor, drift: tf.Tensor) -> Plan:
     """Plan with a force at every stage."""
     zero = tf.zeros_like(drift[..., :1])
     return Plan(
@@ -135,9 +141,9 @@ def _integral(p: Cosmology, edges: tf.Tensor, power: int) -> tf.Tensor:
     return tf.reduce_sum(tf.reshape(values, shape) * weights, axis=-1)
 
 
-def _halfway(stages: tf.Tensor) -> tf.Tensor:
+def _halfway(stages: Stages) -> Stages:
     """Scale factors between the stages, the geometric mean of the neighbours."""
-    return tf.sqrt(stages[:-1] * stages[1:])
+    return (stages[:-1] * stages[1:]) ** 0.5
 
 
 def _steps(x: tf.Tensor) -> tf.Tensor:

@@ -59,7 +59,7 @@ def test_roll_sum_and_mean():
 
 def test_lattice_is_in_the_order_of_the_cells():
     mesh = LocalMesh((2, 3, 4))
-    index = np.ravel_multi_index(mesh.lattice().T, mesh.shape)
+    index = np.ravel_multi_index(mesh.lattice().numpy().astype(int).T, mesh.shape)
     np.testing.assert_array_equal(index, np.arange(24))
 
 
@@ -99,7 +99,7 @@ def test_clouds_refuse_what_is_not_finite():
 
 def test_one_particle_for_each_cell_makes_a_mean_of_one():
     mesh = LocalMesh(4)
-    position = mesh.lattice()[None].astype(np.float32) + 0.3
+    position = mesh.lattice()[None] + 0.3
     density = cic_paint(tf.zeros([1, 4, 4, 4]), position)
     np.testing.assert_allclose(density, 1.0, rtol=1e-6)  # rounding of eight shares
     np.testing.assert_allclose(cic_readout(density, position), 1.0, rtol=1e-6)

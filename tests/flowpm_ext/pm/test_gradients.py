@@ -114,7 +114,7 @@ def test_single_precision(plain, gradient):
 
 def test_gradient_of_the_start():
     rng = np.random.default_rng(0)
-    lattice = MESH.lattice()[None].astype(float)
+    lattice = MESH.lattice(tf.float64).numpy()[None]
     start = [tf.constant(lattice + rng.normal(size=lattice.shape)) for _ in range(2)]
     start[1] = start[1] - lattice
     probe = [tf.constant(rng.normal(size=lattice.shape)) for _ in range(2)]

@@ -42,7 +42,7 @@ def test_pancake_follows_zeldovich_to_shell_crossing(integrator):
         start = lpt_init(COSMO, field, 0.05)
         state = nbody(COSMO, start, np.linspace(0.05, 0.9, 30), (n, 4, 4), integrator)
         exact = lpt_init(COSMO, field, 0.9, order=1).position
-        lattice = LocalMesh((n, 4, 4)).lattice()
+        lattice = LocalMesh((n, 4, 4)).lattice(tf.float64).numpy()
         errors.append(np.abs(state.position - exact).max() / np.abs(exact - lattice).max())
         # Nothing moves along the pancake.
         np.testing.assert_allclose(state.position[0, :, 1:], lattice[:, 1:], atol=1e-12)
@@ -54,7 +54,7 @@ def test_plane_wave_grows_as_linear_theory_in_one_step():
     # A wave of 64 cells, k = 0.1 per cell: painting and reading cost sinc(k / 2)**4, which is
     # 1 - k**2 / 6, or 1.6e-3 of the force.
     n, k = 64, 2 * np.pi / 64
-    x = LocalMesh((n, 4, 4)).lattice()[:, 0]
+    x = LocalMesh((n, 4, 4)).lattice(tf.float64).numpy()[:, 0]
     field = tf.constant(0.1 * np.cos(k * x).reshape(1, n, 4, 4))
     state = nbody(COSMO, lpt_init(COSMO, field, 0.1), [0.1, 1.0], (n, 4, 4))
     amplitude = -2 * np.mean((state.position[0, :, 0] - x) * np.sin(k * x))
@@ -217,7 +217,7 @@ def test_force_on_particles_between_lattice_points(kernel, slope):
     # the overdensity -2 e sin(k / 2) cos(k x) to first order; reading averages two cells.
     n, e = 16, 1e-6
     k = 4 * np.pi / n
-    q = LocalMesh((n, 4, 4)).lattice() + 0.5
+    q = LocalMesh((n, 4, 4)).lattice(tf.float64).numpy() + 0.5
     wave = np.sin(k * q[:, 0])
     position = tf.constant((q + e * wave[:, None] * [1, 0, 0])[None])
     force = Gravity(LocalMesh((n, 4, 4)), gradient_kernel=kernel)(position)
