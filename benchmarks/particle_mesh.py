@@ -311,7 +311,7 @@ def power_after(cosmo, start, size: int, num_steps: int, integrator: str, option
     """Power at `WAVENUMBERS` of the density at a = 1."""
     import tensorflow as tf
 
-    from flowpm_ext.mesh.clouds import cic_paint
+    from flowpm_ext.mesh import cic_paint
     from flowpm_ext.pm import nbody
     from flowpm_ext.stats import power_spectrum
 

@@ -49,9 +49,7 @@ def paint(
     sides = _sides(mesh, position, window)
 
     @tf.custom_gradient
-    def add(
-        mesh: tf.Tensor, position: tf.Tensor, *weight: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable]:
+    def add(mesh: tf.Tensor, position: tf.Tensor, *weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             slopes = _slopes(upstream, position, *weight or [None], sides, window)
             values = [_values(upstream, position, sides, window)] if weight else []

@@ -90,9 +90,7 @@ def _second_order_source(potential: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     squared = [unfolded(-(k**2), real) for k in mesh.wavenumbers()]
     k = [unfolded(k, real) for k in kernels.odd_wavenumbers(mesh)]
     xx, yy, zz = (_multiplied(potential, factor, mesh) for factor in squared)
-    mixed = sum(
-        _multiplied(potential, k[i] * k[j], mesh) ** 2 for i, j in ((0, 1), (0, 2), (1, 2))
-    )
+    mixed = sum(_multiplied(potential, k[i] * k[j], mesh) ** 2 for i, j in ((0, 1), (0, 2), (1, 2)))
     return xx * yy + (xx + yy) * zz - mixed
 
 
