@@ -1,8 +1,9 @@
 """Particle-mesh simulations."""
 
-from flowpm_ext.pm.corrections import FourierFilter, potential_gradient_descent
+from flowpm_ext.pm.fourier_filter import FourierFilter
 from flowpm_ext.pm.lpt import lpt_init
 from flowpm_ext.pm.nbody import nbody
+from flowpm_ext.pm.potential_descent import potential_gradient_descent
 from flowpm_ext.pm.state import ParticleState
 
 __all__ = ["FourierFilter", "ParticleState", "lpt_init", "nbody", "potential_gradient_descent"]

@@ -2,12 +2,17 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
+from flowpm_ext.core import checks
 from flowpm_ext.core.types import Structure, static
-from flowpm_ext.mesh import AbstractMesh
+from flowpm_ext.fields.arguments import is_count
+from flowpm_ext.mesh import AbstractMesh, LocalMesh
+from flowpm_ext.mesh.base import mesh_sides
 from flowpm_ext.pm import kernels
 
 NUM_NODES = 256  # of the response; the smallest step resolves a 64th of the Nyquist frequency
@@ -26,6 +31,33 @@ class Gravity(Structure):
     mesh: AbstractMesh = static()  # noqa: RUF009 (a field)
     refinement: int = static(default=1)
     gradient_kernel: str = static(default="finite_difference")
+
+    @classmethod
+    def on(
+        cls, mesh_shape: int | Sequence[int], factor: int, gradient_kernel: str, window: str
+    ) -> Self:
+        """The force on a mesh that this device holds.
+
+        Args:
+            mesh_shape: Cells of the particle positions: an integer for a cube, or three.
+            factor: Cells of the force mesh along one of these cells.
+            gradient_kernel: Derivative of the potential, "finite_difference" or "spectral".
+            window: How particles are spread and read, "cic" or "tsc".
+
+        Returns:
+            The force.
+
+        Raises:
+            ValueError: If the mesh or the factor is not of positive integers, or an option is
+                unknown.
+
+        References:
+            Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+        """
+        checks.require(is_count(factor), "force_mesh_factor", "be a positive integer", factor)
+        checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
+        sides = tuple(int(factor) * side for side in mesh_sides(mesh_shape))
+        return cls(LocalMesh(sides, window), int(factor), gradient_kernel)
 
     def __call__(self, position: tf.Tensor, response: tf.Tensor | None = None) -> tf.Tensor:
         """Minus the gradient of the inverse Laplacian of the overdensity.

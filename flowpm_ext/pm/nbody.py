@@ -1,20 +1,24 @@
 """Particles under their own gravity, from one scale factor to another."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.memory import require_memory
 from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.parameters import Cosmology
-from flowpm_ext.mesh import LocalMesh
-from flowpm_ext.mesh.base import mesh_sides
-from flowpm_ext.pm import kernels, steps
+from flowpm_ext.pm import steps
 from flowpm_ext.pm.calls import takes_cosmology
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.integrate import GRADIENTS, integrate
 from flowpm_ext.pm.state import ParticleState, require_state
+
+# Numbers held at once, at the least: particles, forces and where they are read; the mesh, its
+# modes and the gradient of the potential. Differentiating takes some three times more.
+NUMBERS_PER_PARTICLE, NUMBERS_PER_CELL = 20, 8
 
 Correction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -61,7 +65,8 @@ def nbody(
 
     Raises:
         ValueError: If the stages do not increase from the scale factor of the state, a snapshot
-            lies outside of them, the state is not finite, or an option does not fit.
+            lies outside of them, the state is not finite, an option does not fit, or the machine
+            has too little memory.
         TypeError: If the call does not begin with a Cosmology and a state.
 
     References:
@@ -69,7 +74,8 @@ def nbody(
     """
     state = require_state(state)
     stages = _checked_stages(stages, state.a)
-    force = _gravity(mesh_shape, force_mesh_factor, gradient_kernel, window)
+    force = Gravity.on(mesh_shape, force_mesh_factor, gradient_kernel, window)
+    _require_memory(state, force)
     checks.one_of(gradient, "gradient", GRADIENTS)
     checks.one_of(integrator, "integrator", steps.INTEGRATORS)
     if snapshots is None:
@@ -120,18 +126,18 @@ def _parts(stages: steps.Stages, snapshots: TensorLike) -> list[np.ndarray]:
     return [merged[i : j + 1] for i, j in zip(starts, ends, strict=True)]
 
 
-def _gravity(
-    mesh_shape: int | Sequence[int], force_mesh_factor: int, gradient_kernel: str, window: str
-) -> Gravity:
-    """The force, after the checks of its options."""
-    factor = force_mesh_factor
-    checks.require(
-        isinstance(factor, int | np.integer) and factor >= 1,
-        "force_mesh_factor", "be a positive integer", factor,
-    )  # fmt: skip
-    checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
-    sides = tuple(int(factor) * side for side in mesh_sides(mesh_shape))
-    return Gravity(LocalMesh(sides, window), int(factor), gradient_kernel)
+def _require_memory(state: ParticleState, force: Gravity) -> None:
+    """Refuse a simulation that cannot fit, where its size is known."""
+    batch, num_particles, _ = state.position.shape
+    if batch is None or num_particles is None:
+        return
+    cells = math.prod(force.mesh.shape)
+    numbers = batch * (NUMBERS_PER_PARTICLE * num_particles + NUMBERS_PER_CELL * cells)
+    require_memory(
+        numbers * state.position.dtype.size,
+        f"A simulation of {batch} x {num_particles} particles on {cells} cells",
+        "Take a smaller batch or mesh, or a smaller `force_mesh_factor`.",
+    )
 
 
 def _checked_stages(stages: TensorLike, a: TensorLike) -> steps.Stages:

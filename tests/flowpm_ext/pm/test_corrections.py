@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from flowpm_ext.cosmology import Planck15
-from flowpm_ext.pm import ParticleState, nbody
-from flowpm_ext.pm.corrections import FourierFilter, potential_gradient_descent
+from flowpm_ext.pm import FourierFilter, ParticleState, nbody, potential_gradient_descent
 
 SIDES = (6, 4, 5)
 ALPHA, K_LONG, K_SHORT = 0.7, 0.6, 2.1

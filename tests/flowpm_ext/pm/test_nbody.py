@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import flowpm_ext as fpm
+from flowpm_ext.core import memory
 from flowpm_ext.cosmology import power
 from flowpm_ext.fields import linear_field
 from flowpm_ext.mesh import LocalMesh, paint
@@ -257,3 +258,26 @@ def test_states_that_are_not_finite_are_refused():
     for state in ((at_rest * np.nan, at_rest, 0.1), (at_rest, at_rest + np.inf, 0.1)):
         with pytest.raises(ValueError, match="must be finite"):
             nbody(COSMO, ParticleState(*state), STAGES, 2)
+
+
+def test_what_does_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
+    start = lpt_init(COSMO, tf.zeros([2, 4, 4, 4]), 0.1)
+    with pytest.raises(ValueError, match=r"2 x 64 particles on 512 cells needs about .* GB"):
+        nbody(COSMO, start, [0.1, 1.0], 4, force_mesh_factor=2)
+
+
+def test_growth_of_numbers_is_a_constant_of_the_graph():
+    # The cosmology is of Python numbers: nothing of the growth equation is left in the graph,
+    # and what comes out is that of a cosmology of tensors.
+    field = tf.constant(np.random.default_rng(0).normal(size=(1, 4, 4, 4)))
+
+    def run(cosmo):
+        return nbody(cosmo, lpt_init(cosmo, field, 0.1), [0.1, 0.4, 1.0], 4).position
+
+    graph = tf.function(lambda: run(COSMO)).get_concrete_function().graph
+    tables = [op for op in graph.get_operations() for x in op.outputs if 1025 in x.shape.as_list()]
+    assert tables == []
+    np.testing.assert_allclose(
+        tf.function(lambda: run(COSMO))(), tf.function(run)(COSMO.tensors()), rtol=1e-12
+    )
