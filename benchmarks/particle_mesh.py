@@ -4,8 +4,7 @@ Second-order initial conditions at a = 0.1, steps to a = 1 with one force each, 
 painted from the particles; forward, and the gradient of the mean of its square with respect to
 the initial field. As many particles as cells, float32. JaxPM does the same work with the same
 factors of drifts and kicks, compiled whole. Every code runs in a process of its own, and they take
-turns, so that what else the machine does slows them alike. `--accuracy` measures the error of the
-power spectrum instead.
+turns, so that what else the machine does slows them alike.
 
 `pip install flowpm-ext[bench]` installs JaxPM; `--peer-python` names another Python that has it.
 """
@@ -35,13 +34,6 @@ PEER = {"whole": "JaxPM", "checkpoint": "JaxPM, steps recomputed", "plain": "Jax
 PEER_GRADIENTS = ("checkpoint", "plain")  # the frugal one first
 # Paint, transforms, readout of three components (ms) in C with OpenMP and pocketfft, 2 cores.
 FLOORS = {64: (0.9, 2.6, 1.1), 128: (9.2, 25.0, 14.3)}
-
-ACCURACY_BOX = 256.0  # Mpc/h
-WAVENUMBERS = (0.1, 0.2, 0.3)  # h/Mpc
-# Refinement and gradient of the force mesh; the finest comes first.
-MESHES = ((2, "spectral"), (2, "finite_difference"), (1, "spectral"), (1, "finite_difference"))
-NUM_STEPS = (3, 5, 6, 10, 20)
-REFERENCE_STEPS = 100
 
 
 def write_problem(path: pathlib.Path, size: int, num_steps: int, order: int = 2) -> None:
@@ -280,52 +272,6 @@ def pieces(size: int) -> list[tuple[str, Callable, tuple]]:
     ]
 
 
-def accuracy_rows(size: int, reference_steps: int) -> Iterator[tuple]:
-    """Rows on P(k) over that of many steps of the same field, start and force mesh."""
-    from flowpm_ext.cosmology import Planck15
-    from flowpm_ext.pm import lpt_init
-    from flowpm_ext.pm.steps import INTEGRATORS
-
-    cosmo = Planck15()
-    start = lpt_init(cosmo, initial_field(size, ACCURACY_BOX), A_START)
-    finest = None
-    for factor, kernel in MESHES:
-        options = {"force_mesh_factor": factor, "gradient_kernel": kernel}
-        reference = power_after(cosmo, start, size, reference_steps, "fastpm", options)
-        finest = reference if finest is None else finest
-        yield (
-            factor,
-            kernel,
-            "reference over the finest",
-            reference_steps,
-            *_shown(reference / finest),
-        )
-        for integrator, num in itertools.product(INTEGRATORS, (*NUM_STEPS, reference_steps)):
-            if (integrator, num) == ("fastpm", reference_steps):
-                continue
-            power = power_after(cosmo, start, size, num, integrator, options)
-            yield factor, kernel, integrator, num, *_shown(power / reference)
-
-
-def power_after(cosmo, start, size: int, num_steps: int, integrator: str, options: dict):
-    """Power at `WAVENUMBERS` of the density at a = 1."""
-    import tensorflow as tf
-
-    from flowpm_ext.mesh import cic_paint
-    from flowpm_ext.pm import nbody
-    from flowpm_ext.stats import power_spectrum
-
-    stages = np.linspace(A_START, 1.0, num_steps + 1)
-    end = nbody(cosmo, start, stages, size, integrator, **options)
-    density = cic_paint(tf.zeros([1, size, size, size]), end.position)
-    edges = np.ravel([(k - 0.02, k + 0.02) for k in WAVENUMBERS])
-    return power_spectrum(density - 1, ACCURACY_BOX, edges, window="cic").power[0].numpy()[::2]
-
-
-def _shown(ratios: np.ndarray) -> list[str]:
-    return [f"{ratio:.4f}" for ratio in ratios]
-
-
 def print_table(head: Iterable[str], rows: Iterable[tuple]) -> None:
     """A Markdown table, row by row as it is measured."""
     head = list(head)
@@ -398,16 +344,7 @@ def main() -> None:
     parser.add_argument("--many-steps", type=int, default=40, help="to see what grows with steps")
     parser.add_argument("--repeats", type=int, default=5, help="rounds to take the median of")
     parser.add_argument("--peer-python", default=sys.executable, help="a Python with JaxPM")
-    parser.add_argument("--accuracy", action="store_true", help="errors of P(k), and no speed")
-    parser.add_argument("--reference-steps", type=int, default=REFERENCE_STEPS)
     arguments = parser.parse_args()
-    if arguments.accuracy:
-        for size in arguments.sizes or (128,):
-            print(f"{size}^3 particles and cells in {ACCURACY_BOX:g} Mpc/h, from a = {A_START}\n")
-            head = ("force mesh", "gradient", "integrator", "steps")
-            head += tuple(f"P ratio at k = {k}" for k in WAVENUMBERS)
-            print_table(head, accuracy_rows(size, arguments.reference_steps))
-        return
     measure_speed(arguments, arguments.sizes or [64, 128])
 
 

@@ -135,20 +135,7 @@ def test_profile_compares_with_the_floor_where_one_is_known(monkeypatch):
     assert [row[-1] for row in rows] == ["0.0", "0.0", "0.0", "0.0", "–"]
 
 
-def test_accuracy_table_is_whole(monkeypatch):
-    monkeypatch.setattr(particle_mesh, "MESHES", ((1, "spectral"), (1, "finite_difference")))
-    monkeypatch.setattr(particle_mesh, "NUM_STEPS", (2,))
-    monkeypatch.setattr(particle_mesh, "WAVENUMBERS", (0.1, 0.15))  # below the Nyquist frequency
-    rows = list(particle_mesh.accuracy_rows(16, reference_steps=6))
-    assert len(rows) == 2 * 6  # meshes; reference, three integrators twice but for one
-    assert rows[0][2:] == ("reference over the finest", 6, "1.0000", "1.0000")
-    error = {row[:4]: abs(float(row[4]) - 1) for row in rows}
-    for mesh in particle_mesh.MESHES:
-        assert error[*mesh, "leapfrog", 6] < error[*mesh, "leapfrog", 2]
-        assert error[*mesh, "bullfrog", 6] < 0.02  # 6 steps on a coarse mesh have converged
-
-
 def test_command_line_shows_its_options():
     command = [sys.executable, "-m", "benchmarks.particle_mesh", "--help"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "--peer-python" in answer.stdout and "--accuracy" in answer.stdout
+    assert "--peer-python" in answer.stdout
