@@ -38,7 +38,7 @@ def growth_at(cosmo: Cosmology, *a: TensorLike) -> Growth:
 
     Args:
         cosmo: Cosmology, or a batch.
-        *a: Scale factors, scalars or [n], all in one line of the result.
+        *a: Scale factors, scalars, [n] or [batch, n], all in one line of the result.
 
     Returns:
         Factors in the dtype of the cosmology.
@@ -65,7 +65,14 @@ def _table(cosmo: Cosmology) -> GrowthTable:
 
 @compiled
 def _read(table: GrowthTable, cosmo: Cosmology, a: tuple[TensorLike, ...]) -> Growth:
-    a = tf.concat([tf.reshape(cast(x, cosmo.dtype), [-1]) for x in a], axis=0)
+    a = tf.concat(_beside_each_other([cast(x, cosmo.dtype) for x in a]), axis=-1)
     rate = a**2 * tf.sqrt(expansion.squared_rate(cosmo.columns(), a))
     first, second = table.factor(a), table.second_factor(a)
     return Growth(first, rate * table.rate(a) * first, second, rate * table.second_rate(a) * second)
+
+
+def _beside_each_other(parts: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Scalars, [n] and [batch, n] with the same leading axes."""
+    parts = [x[None] if x.shape.rank == 0 else x for x in parts]
+    batch = [x.shape[0] for x in parts if x.shape.rank == 2]
+    return [tf.broadcast_to(x, [*batch[:1], x.shape[-1]]) for x in parts]

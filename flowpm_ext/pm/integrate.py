@@ -1,7 +1,7 @@
 """Running a plan, and its gradient three ways: backwards in time, by checkpoints, by autodiff."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -9,11 +9,46 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled, zeros
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.steps import Plan
+from flowpm_ext.pm.views import Views, with_row
 
 GRADIENTS = ("adjoint", "checkpoint", "autodiff")
 
-Pair = tuple[tf.Tensor, tf.Tensor]
-Factors = tuple[tf.Tensor, ...]  # drift, scale, kick and, where there is one, response
+
+class Course(NamedTuple):
+    """All numbers that a run depends on beside where it starts, time first.
+
+    Attributes:
+        drift: Drift before each force and after the last, [num_forces + 1, batch or 1, 1, 1].
+        scale: Factor of the momentum at each force, [num_forces, batch or 1, 1, 1].
+        kick: Factor of each force, [num_forces, batch or 1, 1, 1].
+        response: None, or one: multiplier of the potential, [num_forces, num_nodes].
+        seen_after: None, or one: drift to each view, [num_views, batch or 1, 1, 1].
+        arguments: What else the views depend on, [num_views, ...] each.
+    """
+
+    drift: tf.Tensor
+    scale: tf.Tensor
+    kick: tf.Tensor
+    response: tuple[tf.Tensor, ...] = ()
+    seen_after: tuple[tf.Tensor, ...] = ()
+    arguments: tuple[tf.Tensor, ...] = ()
+
+
+class Particles(NamedTuple):
+    """Positions and momenta (cells), [batch, num_particles, 3] each, or gradients by them."""
+
+    x: tf.Tensor
+    p: tf.Tensor
+
+
+class Run(NamedTuple):
+    """What is static about a run."""
+
+    force: Gravity
+    views: Views | None
+
+
+Images = tuple[tf.Tensor, ...]  # None, or one: all views, [num_views, ...]
 
 
 @compiled
@@ -24,8 +59,9 @@ def integrate(
     force: Gravity,
     gradient: str = "adjoint",
     response: tf.Tensor | None = None,
-) -> Pair:
-    """Positions and momenta at the end of a plan.
+    views: Views | None = None,
+) -> tuple[tf.Tensor, ...]:
+    """Positions and momenta at the end of a plan, and what was seen on the way.
 
     The loop over steps is one operation of the graph, so that the time to compile does not grow
     with the number of steps. "adjoint" runs the steps backwards while it differentiates, and
@@ -39,9 +75,11 @@ def integrate(
         force: The force.
         gradient: "adjoint", "checkpoint" or "autodiff".
         response: Multiplier of the potential at each force, shape [num_forces, num_nodes].
+        views: What to see of the positions between the forces, and when.
 
     Returns:
-        Positions and momenta, in the shapes given.
+        Positions and momenta, in the shapes given; with `views`, a third tensor of what was
+        seen, [num_views, *views.look.shape].
 
     Raises:
         ValueError: If `gradient` is unknown.
@@ -50,11 +88,17 @@ def integrate(
         Li et al. 2022, arXiv:2211.09815, for the adjoint of a particle-mesh simulation.
     """
     checks.one_of(gradient, "gradient", GRADIENTS)
-    factors = tuple(_along_time(x, position) for x in (plan.drift, plan.scale, plan.kick))
+    course = Course(*(_along_time(x, position) for x in (plan.drift, plan.scale, plan.kick)))
     if response is not None:
-        factors += (tf.cast(response, position.dtype),)
+        course = course._replace(response=(tf.cast(response, position.dtype),))
+    if views is not None:
+        arguments = tuple(tf.cast(x, position.dtype) for x in views.arguments)
+        course = course._replace(
+            seen_after=(_along_time(views.drift, position),), arguments=arguments
+        )
     run = {"adjoint": _reversible, "checkpoint": _checkpointed, "autodiff": _taped}[gradient]
-    return run(force, position, momentum, factors)
+    end, images = run(Run(force, views), Particles(position, momentum), course)
+    return *end, *images
 
 
 def _along_time(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
@@ -64,116 +108,156 @@ def _along_time(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     return tf.transpose(x)[:, :, None, None]
 
 
-def _reversible(force: Gravity, x: tf.Tensor, p: tf.Tensor, factors: Factors) -> Pair:
+def _reversible(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
     """The plan, with a gradient that keeps only its end and runs it back."""
 
-    @tf.custom_gradient
-    def run(x: tf.Tensor, p: tf.Tensor, *factors: tf.Tensor) -> tuple[Pair, Callable]:
-        end, _ = _forward(force, x, p, factors)
-        return end, lambda *upstream: _backward(force, end, upstream, factors)
+    def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
+        end, images, _ = _forward(run, start, course)
+        return (end, images), lambda *upstream: _backward(run, end, upstream, course)
 
-    return run(x, p, *factors)
+    return _custom(with_gradient, start, course)
 
 
-def _checkpointed(force: Gravity, x: tf.Tensor, p: tf.Tensor, factors: Factors) -> Pair:
+def _checkpointed(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
     """The plan, with a gradient that keeps the state at every force."""
 
-    @tf.custom_gradient
-    def run(x: tf.Tensor, p: tf.Tensor, *factors: tf.Tensor) -> tuple[Pair, Callable]:
-        num_forces = factors[1].shape[0]
-        history = [zeros([num_forces, *x.shape], x.dtype) for _ in range(2)]
-        end, history = _forward(force, x, p, factors, history)
-        return end, lambda *upstream: _backward(force, end, upstream, factors, history)
+    def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
+        num_forces = course.kick.shape[0]
+        history = [zeros([num_forces, *x.shape], x.dtype) for x in start]
+        end, images, history = _forward(run, start, course, history)
+        return (end, images), lambda *upstream: _backward(run, end, upstream, course, history)
 
-    return run(x, p, *factors)
+    return _custom(with_gradient, start, course)
 
 
-def _taped(force: Gravity, x: tf.Tensor, p: tf.Tensor, factors: Factors) -> Pair:
+def _taped(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
     """The plan, with the gradient that TensorFlow finds for it.
 
     The gradient repeats the plan: what the tape keeps cannot leave a compiled program.
     """
 
-    @tf.custom_gradient
-    def run(*inputs: tf.Tensor) -> tuple[Pair, Callable]:
-        def end_of(inputs: tuple[tf.Tensor, ...]) -> Pair:
-            return _forward(force, *inputs[:2], inputs[2:])[0]
-
-        def gradient(*upstream: tf.Tensor) -> Factors:
+    def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
+        def gradient(*upstream: tf.Tensor) -> tuple[Particles, Course]:
             with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                end = end_of(inputs)
-            return tape.gradient(end, inputs, output_gradients=upstream)
+                tape.watch((start, course))
+                result = _forward(run, start, course)[:2]
+            return tape.gradient(
+                result, (start, course), output_gradients=upstream,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )  # fmt: skip
 
-        return end_of(inputs), gradient
+        return _forward(run, start, course)[:2], gradient
 
-    return run(x, p, *factors)
+    return _custom(with_gradient, start, course)
+
+
+def _custom(with_gradient: Callable, start: Particles, course: Course) -> tuple[Particles, Images]:
+    """A function of structures with a gradient of its own, where TensorFlow knows flat lists.
+
+    `with_gradient` returns a result and a function from gradients by the result to those by
+    `start` and `course`, all of them structures.
+    """
+    inputs = (start, course)
+
+    @tf.custom_gradient
+    def run(*flat: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
+        result, pull = with_gradient(*tf.nest.pack_sequence_as(inputs, flat))
+
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+            return tf.nest.flatten(pull(*tf.nest.pack_sequence_as(result, upstream)))
+
+        return tf.nest.flatten(result), gradient
+
+    x, p, *images = run(*tf.nest.flatten(inputs))
+    return Particles(x, p), tuple(images)
 
 
 def _forward(
-    force: Gravity, x: tf.Tensor, p: tf.Tensor, factors: Factors, history: Sequence[tf.Tensor] = ()
-) -> tuple[Pair, Sequence[tf.Tensor]]:
+    run: Run, start: Particles, course: Course, history: Sequence[tf.Tensor] = ()
+) -> tuple[Particles, Images, Sequence[tf.Tensor]]:
     """The plan from its first drift to its last; history takes x and p before every force."""
-    drift, *others = factors
-    num_forces = others[0].shape[0]
+    num_forces = course.kick.shape[0]
 
-    def step(i: tf.Tensor, x: tf.Tensor, p: tf.Tensor, *history: tf.Tensor) -> tuple:
-        x = x + drift[i] * p
+    def step(i: tf.Tensor, now: Particles, images: Images, history: list) -> tuple:
+        now, images = _drift(run, i, now, course, images)
         history = [
-            tf.tensor_scatter_nd_update(past, [[i]], now[None])
-            for past, now in zip(history, (x, p), strict=False)
+            tf.tensor_scatter_nd_update(past, [[i]], x[None])
+            for past, x in zip(history, now, strict=False)
         ]
-        scale, kick, *row = (factor[i] for factor in others)
-        return i + 1, x, scale * p + kick * force(x, *row), *history
+        force = run.force(now.x, *(row[i] for row in course.response))
+        now = Particles(now.x, course.scale[i] * now.p + course.kick[i] * force)
+        return i + 1, now, images, history
 
-    _, x, p, *history = tf.while_loop(
-        lambda i, *_: i < num_forces, step, (0, x, p, *history), maximum_iterations=num_forces
-    )
-    return (x + drift[num_forces] * p, p), history
+    images = run.views.nothing_yet(start.x.dtype) if run.views else ()
+    _, now, images, history = tf.while_loop(
+        lambda i, *_: i < num_forces, step, (0, start, images, list(history)),
+        maximum_iterations=num_forces,
+    )  # fmt: skip
+    return *_drift(run, num_forces, now, course, images), history
+
+
+def _drift(
+    run: Run, i: int | tf.Tensor, now: Particles, course: Course, images: Images
+) -> tuple[Particles, Images]:
+    """The drift before force i, and what is seen on it."""
+    if run.views:
+        images = run.views.seen(i, *now, course.seen_after[0], course.arguments, images)
+    return Particles(now.x + course.drift[i] * now.p, now.p), images
 
 
 def _backward(
-    force: Gravity, end: Pair, upstream: Pair, factors: Factors, history: Sequence[tf.Tensor] = ()
-) -> Factors:
-    """Gradients with respect to the start and the factors, running the plan from its end.
+    run: Run,
+    end: Particles,
+    upstream: tuple[Particles, Images],
+    course: Course,
+    history: Sequence[tf.Tensor] = (),
+) -> tuple[Particles, Course]:
+    """Gradients with respect to the start and the course, running the plan from its end.
 
     The steps undo those of `_forward` one by one, and each costs one force and one
     vector-Jacobian product of it. States are those of the history, or undone as well.
     """
-    drift, *others = factors
-    num_forces = others[0].shape[0]
-    (x, p), (dx, dp) = end, upstream
-    d_factors = [_put(tf.zeros_like(drift), num_forces, dx * p)]
-    d_factors += [tf.zeros_like(factor) for factor in others]
-    x, dp = x - drift[num_forces] * p, dp + drift[num_forces] * dx
+    num_forces = course.kick.shape[0]
+    d_end, d_images = upstream
+    totals = tf.nest.map_structure(tf.zeros_like, course)
 
-    def undo(i: tf.Tensor, *state: Any) -> tuple[Any, ...]:
-        x, p, dx, dp, (d_drift, d_scale, d_kick, *d_response) = state
-        x = history[0][i] if history else x
-        scale, kick, *row = (factor[i] for factor in others)
+    def undo_drift(
+        i: int | tf.Tensor, now: Particles, d_now: Particles, totals: Course
+    ) -> tuple[Particles, Particles, Course]:
+        totals = totals._replace(drift=with_row(totals.drift, i, d_now.x * now.p))
+        now = Particles(now.x - course.drift[i] * now.p, now.p)
+        d_now = Particles(d_now.x, d_now.p + course.drift[i] * d_now.x)
+        if run.views:
+            after, arguments = course.seen_after[0], course.arguments
+            found = (*d_now, totals.seen_after[0], totals.arguments)
+            *d_now, d_after, d_arguments = run.views.pulled(
+                i, *now, after, arguments, *d_images, found
+            )
+            d_now = Particles(*d_now)
+            totals = totals._replace(seen_after=(d_after,), arguments=d_arguments)
+        return now, d_now, totals
+
+    def undo(i: tf.Tensor, now: Particles, d_now: Particles, totals: Course) -> tuple:
+        x = history[0][i] if history else now.x
+        rows = [row[i] for row in course.response]
         with tf.GradientTape() as tape:
-            tape.watch([x, *row])
-            f = force(x, *row)
-        pull, *d_row = tape.gradient(f, [x, *row], output_gradients=kick * dp)
-        before = history[1][i] if history else (p - kick * f) / scale
-        d_scale, d_kick = _put(d_scale, i, dp * before), _put(d_kick, i, dp * f)
-        d_response = [_put(d, i, new) for d, new in zip(d_response, d_row, strict=True)]
-        dx = dx + pull
-        d_drift = _put(d_drift, i, dx * before)
-        dp = scale * dp + drift[i] * dx
-        return i - 1, x - drift[i] * before, before, dx, dp, [d_drift, d_scale, d_kick, *d_response]
+            tape.watch([x, *rows])
+            force = run.force(x, *rows)
+        kicked = course.kick[i] * d_now.p
+        pull, *d_rows = tape.gradient(force, [x, *rows], output_gradients=kicked)
+        p = history[1][i] if history else (now.p - course.kick[i] * force) / course.scale[i]
+        totals = totals._replace(
+            scale=with_row(totals.scale, i, d_now.p * p),
+            kick=with_row(totals.kick, i, d_now.p * force),
+            response=tuple(
+                with_row(total, i, row) for total, row in zip(totals.response, d_rows, strict=True)
+            ),
+        )
+        d_now = Particles(d_now.x + pull, course.scale[i] * d_now.p)
+        return i - 1, *undo_drift(i, Particles(x, p), d_now, totals)
 
-    _, _, _, dx, dp, d_factors = tf.while_loop(
-        lambda i, *_: i >= 0,
-        undo,
-        (num_forces - 1, x, p, dx, dp, d_factors),
+    _, _, d_start, totals = tf.while_loop(
+        lambda i, *_: i >= 0, undo, (num_forces - 1, *undo_drift(num_forces, end, d_end, totals)),
         maximum_iterations=num_forces,
-    )
-    return dx, dp, *d_factors
-
-
-def _put(total: tf.Tensor, i: tf.Tensor, terms: tf.Tensor) -> tf.Tensor:
-    """Totals with row i set to the sum of terms, over the axes along which it has one entry."""
-    axes = [axis for axis, side in enumerate(total.shape[1:]) if side == 1]
-    row = tf.reduce_sum(terms, axis=axes, keepdims=True)
-    return tf.tensor_scatter_nd_update(total, [[i]], row[None])
+    )  # fmt: skip
+    return d_start, totals

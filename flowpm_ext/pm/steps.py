@@ -75,6 +75,49 @@ def plan(cosmo: Cosmology, stages: TensorLike, integrator: str = "fastpm") -> Pl
     return make(cosmo, stages)
 
 
+def on_the_way(
+    cosmo: Cosmology, stages: TensorLike, made: Plan, integrator: str, a: TensorLike
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """When, and how far from the last force, particles are at scale factors between the stages.
+
+    Between forces they drift in a straight line, each integrator by its own clock. Where the
+    cosmologies of a batch disagree about the forces that a scale factor lies between, their mean
+    decides, and the line is continued.
+
+    Args:
+        cosmo: Cosmology, or a batch.
+        stages: Those of the plan, shape [num_steps + 1].
+        made: The plan.
+        integrator: That of the plan.
+        a: Scale factors, increasing, shape [num] or [batch, num].
+
+    Returns:
+        The number of them before each force, before the last drift, and of all, int32
+        [num_forces + 2]; and how far to drift to each, shape [batch..., num].
+    """
+    stages, a = (tf.cast(x, cosmo.dtype) for x in (stages, a))
+    if integrator == "leapfrog":
+        edges, times = (_time_since(cosmo.columns(), stages[0], x) for x in (stages, a))
+    else:
+        edges, times = growth_at(cosmo, stages).first, growth_at(cosmo, a).first
+    if integrator == "bullfrog":
+        middle = (edges[..., 1:] + edges[..., :-1]) / 2
+        edges = tf.concat([edges[..., :1], middle, edges[..., -1:]], axis=-1)
+    # Drift number `first` is the first one of some length: that between the first two edges.
+    first = 0 if integrator == "bullfrog" else 1
+    widths = _steps(edges)
+
+    def mean(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.reshape(x, [-1, x.shape[-1]]), axis=0)
+
+    interval = _number_below(mean(times), mean(edges)[1:-1])
+    fraction = times - tf.gather(edges, interval, axis=-1)
+    fraction /= tf.gather(widths, interval, axis=-1)
+    drift = fraction * tf.gather(made.drift, interval + first, axis=-1)
+    numbers = tf.range(made.kick.shape[-1] + 2)
+    return _number_below(numbers, interval + first), drift
+
+
 def _fastpm(cosmo: Cosmology, stages: Stages) -> Plan:
     """Kick and drift by differences of the growth of momenta and of displacements."""
     growth = growth_at(cosmo, stages, _halfway(stages))
@@ -139,6 +182,20 @@ def _integral(p: Cosmology, edges: tf.Tensor, power: int) -> tf.Tensor:
     values = 1 / (a**power * tf.sqrt(expansion.squared_rate(p, a)))
     shape = tf.concat([tf.shape(values)[:-1], tf.shape(weights)], axis=0)
     return tf.reduce_sum(tf.reshape(values, shape) * weights, axis=-1)
+
+
+def _time_since(p: Cosmology, start: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
+    """Integral of d ln a / (a**2 E) from one scale factor to others of [n] or [..., n]."""
+    nodes, weights = (tf.constant(x, a.dtype) for x in quadrature.gauss_legendre(32))
+    width = tf.math.log(a / start)
+    between = start * tf.exp(width[..., None] * nodes)
+    rate = between**2 * tf.sqrt(expansion.squared_rate(expansion.deeper(p), between))
+    return width * tf.linalg.matvec(1 / rate, weights)
+
+
+def _number_below(x: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """How many of the others [m] each x [n] is above, int32 [n]."""
+    return tf.reduce_sum(tf.cast(others < x[:, None], tf.int32), axis=-1)
 
 
 def _halfway(stages: Stages) -> Stages:
