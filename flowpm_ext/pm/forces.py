@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -14,6 +14,8 @@ from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.mesh import AbstractMesh, LocalMesh
 from flowpm_ext.mesh.base import mesh_sides
 from flowpm_ext.pm import kernels
+
+Correction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 NUM_NODES = 256  # of the response; the smallest step resolves a 64th of the Nyquist frequency
 
@@ -88,6 +90,24 @@ class Gravity(Structure):
     def response_nodes(self) -> np.ndarray:
         """Wavenumbers (radians per cell of the positions) where a response is given, from 0."""
         return np.linspace(0.0, math.sqrt(3.0) * np.pi * self.refinement, NUM_NODES)
+
+    def response(
+        self, correction: Correction | None, a: tf.Tensor | np.ndarray, dtype: tf.DType
+    ) -> tf.Tensor | None:
+        """Multipliers of the potential that a correction asks for.
+
+        Args:
+            correction: Function of wavenumbers [num_nodes] (radians per cell) and scale factors
+                [num_forces] that gives multipliers [num_forces, num_nodes], or None.
+            a: Scale factors of the forces, shape [num_forces].
+            dtype: Of the particles.
+
+        Returns:
+            The multipliers, or None.
+        """
+        if correction is None:
+            return None
+        return correction(tf.constant(self.response_nodes, dtype), tf.cast(a, dtype))
 
     def _potential(self, density: tf.Tensor) -> tf.Tensor:
         """Modes of the inverse Laplacian of a density."""

@@ -1,10 +1,9 @@
 """Particles under their own gravity, from one scale factor to another."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.memory import require_memory
@@ -12,15 +11,13 @@ from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.pm import steps
 from flowpm_ext.pm.calls import takes_cosmology
-from flowpm_ext.pm.forces import Gravity
+from flowpm_ext.pm.forces import Correction, Gravity
 from flowpm_ext.pm.integrate import GRADIENTS, integrate
 from flowpm_ext.pm.state import ParticleState, require_state
 
 # Numbers held at once, at the least: particles, forces and where they are read; the mesh, its
 # modes and the gradient of the potential. Differentiating takes some three times more.
 NUMBERS_PER_PARTICLE, NUMBERS_PER_CELL = 20, 8
-
-Correction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @takes_cosmology("nbody(cosmo, state, stages, mesh_shape)")
@@ -73,7 +70,7 @@ def nbody(
         Feng et al. 2016, arXiv:1603.00476; Li et al. 2022, arXiv:2211.09815.
     """
     state = require_state(state)
-    stages = _checked_stages(stages, state.a)
+    stages = steps.checked_stages(stages, state.a)
     force = Gravity.on(mesh_shape, force_mesh_factor, gradient_kernel, window)
     _require_memory(state, force)
     checks.one_of(gradient, "gradient", GRADIENTS)
@@ -98,10 +95,7 @@ def _run(
 ) -> ParticleState:
     """The state at the last of these stages."""
     plan = steps.plan(cosmo, stages, integrator)
-    response = None
-    if correction is not None:
-        k = tf.constant(force.response_nodes, state.position.dtype)
-        response = correction(k, tf.cast(plan.a, k.dtype))
+    response = force.response(correction, plan.a, state.position.dtype)
     end = integrate(state.position, state.momentum, plan, force, gradient, response)
     return ParticleState(*end, cast(stages[-1], state.position.dtype))
 
@@ -138,23 +132,3 @@ def _require_memory(state: ParticleState, force: Gravity) -> None:
         f"A simulation of {batch} x {num_particles} particles on {cells} cells",
         "Take a smaller batch or mesh, or a smaller `force_mesh_factor`.",
     )
-
-
-def _checked_stages(stages: TensorLike, a: TensorLike) -> steps.Stages:
-    """Stages as a tensor if they are one, else as an array, after checks of what is known."""
-    checks.rank(stages, "stages", 1)
-    checks.in_range(stages, "stages", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
-    checks.increasing(stages, "stages")
-    stages = tf.cast(stages, tf.float64) if tf.is_tensor(stages) else np.asarray(stages, float)
-    checks.require(
-        stages.shape[0] is not None and stages.shape[0] >= 2,
-        "stages", "hold at least two scale factors", stages,
-    )  # fmt: skip
-    first, start = known(stages[0]), known(a)
-    if first is not None and start is not None:
-        # 1e-6 lets a scale factor that was rounded to float32 pass.
-        checks.require(
-            bool(np.isclose(first, start, rtol=1e-6, atol=0)),
-            "stages", f"start at the scale factor of the state, {float(start):g}", stages,
-        )  # fmt: skip
-    return stages

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import Structure, TensorLike
+from flowpm_ext.core.types import Structure, TensorLike, known
 from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.numerics import quadrature
@@ -41,6 +41,37 @@ class Plan(Structure):
     scale: tf.Tensor
     kick: tf.Tensor
     a: tf.Tensor
+
+
+def checked_stages(stages: TensorLike, a: TensorLike | None = None) -> Stages:
+    """Stages as a tensor if they are one, else as an array, after checks of what is known.
+
+    Args:
+        stages: What was received, shape [num_steps + 1].
+        a: Scale factor at which they must start; None for any.
+
+    Returns:
+        The stages, float64.
+
+    Raises:
+        ValueError: If they do not increase within (0, 1], are fewer than two, or start elsewhere.
+    """
+    checks.rank(stages, "stages", 1)
+    checks.in_range(stages, "stages", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
+    checks.increasing(stages, "stages")
+    stages = tf.cast(stages, tf.float64) if tf.is_tensor(stages) else np.asarray(stages, float)
+    checks.require(
+        stages.shape[0] is not None and stages.shape[0] >= 2,
+        "stages", "hold at least two scale factors", stages,
+    )  # fmt: skip
+    first, start = known(stages[0]), None if a is None else known(a)
+    if first is not None and start is not None:
+        # 1e-6 lets a scale factor that was rounded to float32 pass.
+        checks.require(
+            bool(np.isclose(first, start, rtol=1e-6, atol=0)),
+            "stages", f"start at the scale factor of the state, {float(start):g}", stages,
+        )  # fmt: skip
+    return stages
 
 
 def plan(cosmo: Cosmology, stages: TensorLike, integrator: str = "fastpm") -> Plan:

@@ -1,0 +1,1 @@
+"""Light cones and maps of gravitational lensing."""
