@@ -204,3 +204,18 @@ with contextlib.suppress(KeyError):
     tf.RegisterGradient("RFFT3D")(_rfft3_gradient)
 with contextlib.suppress(KeyError):
     tf.RegisterGradient("IRFFT3D")(_irfft3_gradient)
+
+
+def odd(wavenumbers: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Wavenumbers with zero at the Nyquist frequency, for odd derivatives.
+
+    A real wave of that frequency is zero halfway between its crests: the sign of its wavenumber
+    is open, and what changes with the sign vanishes at the lattice points.
+
+    Args:
+        wavenumbers: One array for each axis (radians per cell).
+
+    Returns:
+        The same, with zero where they are pi.
+    """
+    return [np.where(np.isclose(np.abs(k), np.pi), 0.0, k) for k in wavenumbers]

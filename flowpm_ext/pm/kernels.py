@@ -4,12 +4,12 @@ They are made of one array for each axis where they are used, so that no array o
 mesh is stored for them.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import unfolded
 from flowpm_ext.mesh import AbstractMesh
+from flowpm_ext.numerics import fourier
 
 GRADIENTS = ("finite_difference", "spectral")
 
@@ -64,23 +64,8 @@ def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor
     if kind == "finite_difference":
         field = mesh.irfft3(modes)
         return tf.stack([_difference(mesh, field, axis) for axis in range(3)], axis=-1)
-    slopes = [modes * unfolded(1j * k, modes.dtype) for k in odd_wavenumbers(mesh)]
+    slopes = [modes * unfolded(1j * k, modes.dtype) for k in fourier.odd(mesh.wavenumbers())]
     return tf.transpose(mesh.irfft3(tf.stack(slopes, axis=1)), [0, 2, 3, 4, 1])
-
-
-def odd_wavenumbers(mesh: AbstractMesh) -> list[np.ndarray]:
-    """Wavenumbers with zero at the Nyquist frequency.
-
-    A real wave of that frequency is zero halfway between its crests: the sign of its wavenumber
-    is open, and what changes with the sign vanishes at the lattice points.
-
-    Args:
-        mesh: The mesh.
-
-    Returns:
-        One array for each axis (radians per cell), ready to broadcast.
-    """
-    return [np.where(np.isclose(np.abs(k), np.pi), 0.0, k) for k in mesh.wavenumbers()]
 
 
 def _difference(mesh: AbstractMesh, field: tf.Tensor, axis: int) -> tf.Tensor:

@@ -7,6 +7,7 @@ from flowpm_ext.core.compile import compiled, unfolded
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.mesh import AbstractMesh, LocalMesh
+from flowpm_ext.numerics import fourier
 from flowpm_ext.pm import kernels
 from flowpm_ext.pm.calls import takes_cosmology
 from flowpm_ext.pm.growth import Growth, growth_at
@@ -88,7 +89,7 @@ def _second_order_source(potential: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     """Sum over i < j of phi,ii phi,jj - phi,ij**2, [batch, *mesh.local_shape]."""
     real = potential.dtype.real_dtype
     squared = [unfolded(-(k**2), real) for k in mesh.wavenumbers()]
-    k = [unfolded(k, real) for k in kernels.odd_wavenumbers(mesh)]
+    k = [unfolded(k, real) for k in fourier.odd(mesh.wavenumbers())]
     xx, yy, zz = (_multiplied(potential, factor, mesh) for factor in squared)
     mixed = sum(_multiplied(potential, k[i] * k[j], mesh) ** 2 for i, j in ((0, 1), (0, 2), (1, 2)))
     return xx * yy + (xx + yy) * zz - mixed
