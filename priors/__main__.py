@@ -1,25 +1,15 @@
 """Command line: `python -m priors map CATALOGUE ...` makes a mass map of a shear catalogue."""
 
 import argparse
-import contextlib
-import os
 import pathlib
 import signal
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
+from flowpm_ext.command_line import OneLineParser, one_line, quiet_start
 from flowpm_ext.io import staged_folder
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that refuses in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave with exit code 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             run_map(options)
     except (ValueError, OSError) as error:
-        print(f"priors map: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"priors map: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("priors map: interrupted; nothing was written.", file=sys.stderr)
@@ -106,7 +96,7 @@ def run_map(options: argparse.Namespace) -> None:
     """
     _check_source(options)
     with staged_folder(options.out) as stage:
-        with _quiet_start():
+        with quiet_start():
             from priors import report
         products = _simulated(options, stage) if options.simulate else _mapped(options)
         numbers = report.write_products(stage, config=_configuration(options), **products)
@@ -186,32 +176,7 @@ def _columns(text: str) -> dict[str, str]:
 
 def _show_warning(message: Warning | str, *where: object) -> None:
     """A warning in one line, without the place in the code that gave it."""
-    print(f"priors map: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keep what TensorFlow's C++ says while it starts off the terminal, unless it fails.
-
-    Signals wait so long: in the middle of an import they would come out as another error.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            kept.seek(0)
-            os.write(terminal, kept.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    print(f"priors map: warning: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":
