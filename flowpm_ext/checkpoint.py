@@ -1,13 +1,10 @@
 """A run that stops can go on: who works in a folder, what is in it, and where the run was."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
-import tempfile
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,53 +125,6 @@ def forces_done(folder: str | os.PathLike) -> int | None:
         return None
     with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
         return int(file.attrs["num_forces"])
-
-
-@contextlib.contextmanager
-def claimed_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A folder to write in, for one process at a time.
-
-    Args:
-        folder: Where the files shall be; made with its parents if there is none, and removed
-            again if it stays empty.
-
-    Yields:
-        The folder.
-
-    Raises:
-        ValueError: If the folder cannot be made or written in, or another run works there.
-    """
-    folder = pathlib.Path(folder)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        message = (
-            f"`out` must be a folder that can be written. Received: {str(folder)!r} ({reason})."
-        )
-        raise ValueError(message) from None
-    try:
-        _lock(descriptor, folder)
-        yield folder
-    finally:
-        os.close(descriptor)
-        for path in made:
-            with contextlib.suppress(OSError):  # not empty
-                path.rmdir()
-
-
-def _lock(descriptor: int, folder: pathlib.Path) -> None:
-    """Lock a folder until it is closed or the process ends, however it ends."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        message = f"`out` must be free. Received: {str(folder)!r}, where another run works."
-        raise ValueError(f"{message} Wait for it, or take another --out.") from None
-    except OSError:
-        pass  # a file system that knows no locks
 
 
 def clear(folder: pathlib.Path) -> None:

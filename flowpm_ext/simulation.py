@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from flowpm_ext.checkpoint import Checkpoint, Progress, claimed_folder, clear, require_same_run
+from flowpm_ext.checkpoint import Checkpoint, Progress, clear, require_same_run
 from flowpm_ext.configuration import SimulationConfig
 from flowpm_ext.core import checks
 from flowpm_ext.core.memory import require_memory
 from flowpm_ext.cosmology import power
 from flowpm_ext.fields import linear_field
+from flowpm_ext.io import claimed_folder
 from flowpm_ext.mesh import LocalMesh
 from flowpm_ext.pm import lpt_init, steps
 from flowpm_ext.pm.forces import Gravity
