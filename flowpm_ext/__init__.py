@@ -1,4 +1,4 @@
-"""Differentiable cosmology in TensorFlow: theory, fields and simulations.
+"""Differentiable cosmology in TensorFlow: theory, fields, simulations and lensing.
 
 TensorFlow is loaded at the first use of a name, so that the import itself is quick.
 """
@@ -19,7 +19,7 @@ _HOMES = {
     "lpt_init": "flowpm_ext.pm.lpt",
     "nbody": "flowpm_ext.pm.nbody",
 }
-_SUBPACKAGES = ("core", "cosmology", "fields", "mesh", "numerics", "pm", "stats")
+_SUBPACKAGES = ("core", "cosmology", "fields", "lensing", "mesh", "numerics", "pm", "stats")
 
 __all__ = [
     "Cosmology",

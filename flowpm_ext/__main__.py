@@ -1,4 +1,4 @@
-"""Command line: `python -m flowpm_ext simulate` and `python -m flowpm_ext spectrum`."""
+"""Command line: `python -m flowpm_ext simulate`, `spectrum` and `lightcone`."""
 
 import argparse
 import dataclasses
@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from flowpm_ext import lightcone_command
 from flowpm_ext.command_line import (
     OneLineParser,
     Terminated,
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where: _say(name, f"warning: {message}")
-            {"simulate": run_simulate, "spectrum": run_spectrum}[options.command](options)
+            COMMANDS[options.command](options)
     except (ValueError, TypeError, OSError) as error:
         _say(name, f"error: {error}")
         return 2
@@ -70,6 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", metavar="FOLDER", help="folder for tables and figures; default: beside the files")
     add("--mesh", type=int, metavar="N", help="cells along each side; default: as simulated")
     add("--no-plot", action="store_true", help="write tables alone")
+    about = lightcone_command.ABOUT
+    lightcone_command.add_options(
+        commands.add_parser("lightcone", help="simulate lensing maps", description=about)
+    )
     return parser
 
 
@@ -166,6 +171,8 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _what_is_left(options: argparse.Namespace) -> str:
     """How to go on after an interruption."""
+    if options.command == "lightcone":
+        return "whole files of maps are kept, and the same command goes on from there."
     if options.command != "simulate":
         return "what is whole has been written, and nothing else."
     from flowpm_ext.checkpoint import forces_done
@@ -182,6 +189,10 @@ def _what_is_left(options: argparse.Namespace) -> str:
 def _say(name: str, message: str) -> None:
     print(f"{name}: {one_line(message)}", file=sys.stderr)
 
+
+COMMANDS = {
+    "simulate": run_simulate, "spectrum": run_spectrum, "lightcone": lightcone_command.run
+}  # fmt: skip
 
 if __name__ == "__main__":
     # Ends as Ctrl-C does, after the state is written.

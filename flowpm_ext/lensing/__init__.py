@@ -1,1 +1,30 @@
-"""Light cones and maps of gravitational lensing."""
+"""Light cones through simulations, and maps of gravitational lensing."""
+
+from flowpm_ext.lensing.born import born
+from flowpm_ext.lensing.datasets import write_maps
+from flowpm_ext.lensing.lightcone import light_cone
+from flowpm_ext.lensing.maps import convergence_maps
+from flowpm_ext.lensing.observe import observe
+from flowpm_ext.lensing.planes import LensPlanes
+from flowpm_ext.lensing.raytracing import RayTracedMaps, multiplane
+from flowpm_ext.lensing.reading import MapDataset
+from flowpm_ext.lensing.shear import ConvergenceModes, convergence, shear
+from flowpm_ext.lensing.theory_maps import empty_beam_shift, gaussian_maps, lognormal_maps
+
+__all__ = [
+    "ConvergenceModes",
+    "LensPlanes",
+    "MapDataset",
+    "RayTracedMaps",
+    "born",
+    "convergence",
+    "convergence_maps",
+    "empty_beam_shift",
+    "gaussian_maps",
+    "light_cone",
+    "lognormal_maps",
+    "multiplane",
+    "observe",
+    "shear",
+    "write_maps",
+]

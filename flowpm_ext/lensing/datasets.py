@@ -276,15 +276,21 @@ def _require_same(path: pathlib.Path, identity: str) -> None:
     with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
         found, expected = json.loads(file.attrs["identity"]), json.loads(identity)
     keys = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
-    differences = ", ".join(f"{k} {found.get(k)} and not {expected.get(k)}" for k in keys)
+    differences = ", ".join(
+        f"{key} {_short(found.get(key))} and not {_short(expected.get(key))}" for key in keys
+    )
     checks.require(
         not keys, str(path), "be of the same set of maps", differences, "Take another folder."
     )
 
 
-def _description(
-    nz: Sequence[RedshiftDistribution], options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _short(value: Any) -> str:
+    """A value in a few words."""
+    text = str(value)
+    return text if len(text) < 100 else f"{text[:80]}... ({len(text)} letters)"
+
+
+def _description(nz: Sequence[RedshiftDistribution], options: Mapping[str, Any]) -> dict[str, Any]:
     """What maps are made of beside their cosmology, as JSON holds it."""
     bins = [{"kind": type(one).__name__} | _plain(dataclasses.asdict(one)) for one in nz]
     return {"nz": bins, "options": _plain(options)}

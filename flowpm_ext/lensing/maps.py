@@ -35,7 +35,7 @@ def convergence_maps(
     *,
     ia_bias: TensorLike | None = None,
     shift: TensorLike | None = None,
-    mesh_shape: int = 64,
+    mesh_shape: int | None = None,
     box_size: float | None = None,
     num_planes: int | None = None,
     num_boxes: int = 1,
@@ -61,7 +61,7 @@ def convergence_maps(
         seed: An integer, or a stateless seed of shape [2].
         ia_bias: Intrinsic alignments, as for `WeakLensing`; not with "multiplane".
         shift: Of lognormal maps, as for `lognormal_maps`.
-        mesh_shape: Particles along a side of the simulated box.
+        mesh_shape: Particles along a side of the simulated box, 64 by default.
         box_size: Side of the box (Mpc/h); by default the least that the field fits into at the
             distance of the last sources.
         num_planes: Lens planes; by default as many as reach the sources. To be given where
@@ -87,10 +87,12 @@ def convergence_maps(
     check_bins(nz)
     checks.one_of(method, "method", METHODS)
     checks.positive(field_size_deg, "field_size_deg")
+    geometry = {"mesh_shape": mesh_shape, "box_size": box_size, "num_planes": num_planes}
+    _require_fitting(method, {"shift": shift}, {"ia_bias": ia_bias}, geometry | simulation)
+    mesh_shape = mesh_shape or 64
     counts = {"num_pixels": num_pixels, "batch_size": batch_size, "mesh_shape": mesh_shape}
     for name, count in counts.items():
         checks.require(is_count(count), name, "be a positive integer", count)
-    _require_fitting(method, shift, ia_bias, simulation)
     if method == "gaussian":
         return gaussian_maps(
             cosmo, nz, field_size_deg, num_pixels, batch_size, seed, ia_bias=ia_bias, dtype=dtype
@@ -118,15 +120,21 @@ def convergence_maps(
 
 
 def _require_fitting(
-    method: str, shift: TensorLike | None, ia_bias: TensorLike | None, simulation: dict[str, Any]
+    method: str,
+    of_lognormal: dict[str, Any],
+    of_straight_rays: dict[str, Any],
+    of_simulation: dict[str, Any],
 ) -> None:
     """Refuse options that the method has no use for."""
-    rule = f'be left out with method="{method}"'
-    checks.require(shift is None or method == "lognormal", "shift", rule, shift)
-    checks.require(ia_bias is None or method != "multiplane", "ia_bias", rule, ia_bias)
-    is_simulated = method in ("born", "multiplane")
-    for name, value in simulation.items():
-        checks.require(is_simulated, name, rule, value)
+    served = (
+        (of_lognormal, ("lognormal",)),
+        (of_straight_rays, ("born", "lognormal", "gaussian")),
+        (of_simulation, ("born", "multiplane")),
+    )
+    for options, methods in served:
+        for name, value in options.items():
+            rule = f'be left out with method="{method}"'
+            checks.require(value is None or method in methods, name, rule, value)
 
 
 def _batch_size(cosmo: Cosmology, batch_size: int) -> int:
