@@ -1,6 +1,9 @@
 """Gradients that TensorFlow lacks under XLA, registered once when `core` is imported."""
 
 import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,3 +24,40 @@ def _dynamic_update_slice_gradient(
 # TensorFlow that brings its own keeps it.
 with contextlib.suppress(KeyError):
     tf.RegisterGradient("XlaDynamicUpdateSlice")(_dynamic_update_slice_gradient)
+
+
+def recomputed(function: Callable) -> Callable:
+    """Decorator: a gradient that runs the function again, and keeps nothing but its arguments.
+
+    What a tape keeps of a loop cannot leave a compiled program; so compiled functions with loops
+    need this to be differentiated from outside.
+
+    Args:
+        function: Takes and returns structures of floating tensors.
+
+    Returns:
+        A function of the same arguments, by position.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        results = []
+
+        @tf.custom_gradient
+        def run(*flat: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
+            def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+                with tf.GradientTape() as tape:
+                    tape.watch(flat)
+                    again = function(*tf.nest.pack_sequence_as(args, flat))
+                return tape.gradient(
+                    tf.nest.flatten(again), flat, output_gradients=upstream,
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                )  # fmt: skip
+
+            results.append(function(*tf.nest.pack_sequence_as(args, flat)))
+            return tf.nest.flatten(results[-1]), gradient
+
+        flat = run(*tf.nest.flatten(args))
+        return tf.nest.pack_sequence_as(results[-1], tf.nest.flatten(flat))
+
+    return call

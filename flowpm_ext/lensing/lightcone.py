@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, cast, known
+from flowpm_ext.core.types import TensorLike, known
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.fields.arguments import is_count
@@ -103,10 +103,7 @@ def light_cone(
     state = lpt_init(boxes, field, stages[0], order)
     response = force.response(correction, plan.a, field.dtype)
     *_, planes = integrate(state.position, state.momentum, plan, force, gradient, response, views)
-    dtype = cosmo.dtype
-    return LensPlanes(
-        planes[::-1], tf.constant(chi, dtype), cast(thickness, dtype), cast(box_size, dtype)
-    )
+    return LensPlanes(planes[::-1], tf.constant(chi, cosmo.dtype), thickness, box_size)
 
 
 def _boxes(values: Cosmology | tf.Tensor, num_boxes: int, rank: int) -> Cosmology | tf.Tensor:

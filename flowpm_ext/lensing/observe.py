@@ -112,4 +112,4 @@ def _white(shape: list, seed: int | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     static = [side if isinstance(side, int) else like.shape[0] for side in shape]
     if None not in static:
         return standard_normal(static, fold(seed, 0), like.dtype)
-    return tf.random.stateless_normal(shape, fold(seed, 0), like.dtype)
+    return tf.random.stateless_normal(shape, fold(seed, 0), dtype=like.dtype)

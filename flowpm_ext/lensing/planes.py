@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.seeds import fold
-from flowpm_ext.core.types import Structure, static
+from flowpm_ext.core.types import Structure, TensorLike, cast, floating, static
 from flowpm_ext.mesh import painting
 from flowpm_ext.pm.views import Look
 
@@ -35,10 +35,17 @@ class LensPlanes(Structure):
         side: Of a plane (Mpc/h), a scalar.
     """
 
-    overdensity: tf.Tensor
-    chi: tf.Tensor
-    thickness: tf.Tensor
-    side: tf.Tensor
+    overdensity: TensorLike
+    chi: TensorLike
+    thickness: TensorLike
+    side: TensorLike
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "overdensity", tf.convert_to_tensor(self.overdensity))
+        chi = cast(self.chi, floating(self.chi))
+        object.__setattr__(self, "chi", chi)
+        for name in ("thickness", "side"):
+            object.__setattr__(self, name, cast(getattr(self, name), chi.dtype))
 
     @property
     def num_planes(self) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.compile import compiled, unfolded
+from flowpm_ext.core.gradients import recomputed
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
@@ -146,8 +147,8 @@ def _traced(
     Returns:
         Maps [batch, num_bins, 2, ny, nx] and [batch, num_bins, 2, 2, ny, nx], y first.
     """
-    density = planes.overdensity
-    (num_planes, batch_size), num_rays = density.shape[:2], theta.shape[0]
+    density, side = planes.overdensity, tf.cast(planes.side, planes.overdensity.dtype)
+    batch_size, num_rays = density.shape[1], theta.shape[0]
     num_bins = path.along_place.shape[-1]
     path = _Path(
         *(
@@ -160,6 +161,20 @@ def _traced(
     direction = tf.tile(tf.concat([theta, ones], axis=-1)[None], [batch_size, 1, 1])
     place = tf.zeros_like(direction)
 
+    found = _passed(density, path, side, place, direction)
+    found = rays.averaged(tf.transpose(found, [0, 3, 2, 1]), num_pixels, supersampling)
+    middle = rays.averaged(tf.transpose(theta), num_pixels, supersampling)
+    sides = [batch_size, num_bins, 2, 2, num_pixels, num_pixels]
+    return found[:, :, :2] - middle, tf.reshape(found[:, :, 2:], sides)
+
+
+@recomputed
+def _passed(
+    density: tf.Tensor, path: _Path, side: tf.Tensor, place: tf.Tensor, direction: tf.Tensor
+) -> tf.Tensor:
+    """What sources in every bin see of place and direction, [batch, num_rays, 6, num_bins]."""
+    num_planes = density.shape[0]
+
     def seen(k: int | tf.Tensor, place: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
         share = path.along_place[k][:, None, None], path.along_direction[k][:, None, None]
         return place[..., None] * share[0] + direction[..., None] * share[1]
@@ -167,17 +182,14 @@ def _traced(
     def pass_plane(k: tf.Tensor, place: tf.Tensor, direction: tf.Tensor, found: tf.Tensor) -> tuple:
         cosine, sine, bend = (x[k][:, None, None] for x in path[:3])
         place, direction = cosine * place + sine * direction, bend * place + cosine * direction
-        direction -= path.kick[k][:, None, None] * _kicks(density[k], place, planes.side)
+        direction -= path.kick[k][:, None, None] * _kicks(density[k], place, side)
         return k + 1, place, direction, found + seen(k + 1, place, direction)
 
     *_, found = tf.while_loop(
         lambda k, *_: k < num_planes, pass_plane,
         (0, place, direction, seen(0, place, direction)), maximum_iterations=num_planes,
     )  # fmt: skip
-    found = rays.averaged(tf.transpose(found, [0, 3, 2, 1]), num_pixels, supersampling)
-    middle = rays.averaged(tf.transpose(theta), num_pixels, supersampling)
-    sides = [batch_size, num_bins, 2, 2, num_pixels, num_pixels]
-    return found[:, :, :2] - middle, tf.reshape(found[:, :, 2:], sides)
+    return found
 
 
 def _plane_first(x: tf.Tensor, batch_size: int, dtype: tf.DType, rank: int) -> tf.Tensor:
@@ -204,7 +216,7 @@ def _kicks(density: tf.Tensor, place: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
     y, x = (unfolded(k, density.dtype) for k in fourier.odd(wavenumbers))
     modes = fourier.rfft2(density)
     potential = tf.math.reciprocal_no_nan(y2 + x2)  # times -(cells**2)
-    pixel = tf.cast(side, density.dtype) / num_pixels
+    pixel = side / num_pixels
     zero = tf.zeros_like(potential)
     slopes = (modes * tf.complex(zero, -pixel * potential * k) for k in (y, x))
     tides = (modes * tf.complex(potential * k2, zero) for k2 in (y2, y * x, x2))
@@ -214,7 +226,9 @@ def _kicks(density: tf.Tensor, place: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
     tide = tf.gather(values, [2, 3, 3, 4], axis=-1)
     tide, moved = (tf.reshape(x, [*x.shape[:2], 2, 2]) for x in (tide, place[..., 2:]))
     turned = tf.reshape(tf.matmul(tide, moved), [*place.shape[:2], 4])
-    return tf.concat([values[..., :2], turned], axis=-1)
+    # A sheet pulls towards the middle, which no periodic potential does.
+    sheet = tf.reduce_mean(density, axis=(-2, -1))[:, None, None] / 2 * place
+    return tf.concat([values[..., :2], turned], axis=-1) + sheet
 
 
 def _maps(deflection: tf.Tensor, matrix: tf.Tensor) -> RayTracedMaps:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled, zeros
+from flowpm_ext.core.gradients import recomputed
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.steps import Plan
 from flowpm_ext.pm.views import Views, with_row
@@ -131,24 +132,8 @@ def _checkpointed(run: Run, start: Particles, course: Course) -> tuple[Particles
 
 
 def _taped(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
-    """The plan, with the gradient that TensorFlow finds for it.
-
-    The gradient repeats the plan: what the tape keeps cannot leave a compiled program.
-    """
-
-    def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
-        def gradient(*upstream: tf.Tensor) -> tuple[Particles, Course]:
-            with tf.GradientTape() as tape:
-                tape.watch((start, course))
-                result = _forward(run, start, course)[:2]
-            return tape.gradient(
-                result, (start, course), output_gradients=upstream,
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )  # fmt: skip
-
-        return _forward(run, start, course)[:2], gradient
-
-    return _custom(with_gradient, start, course)
+    """The plan, with the gradient that TensorFlow finds for it."""
+    return recomputed(lambda start, course: _forward(run, start, course)[:2])(start, course)
 
 
 def _custom(with_gradient: Callable, start: Particles, course: Course) -> tuple[Particles, Images]:
