@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where: _say(name, f"warning: {message}")
             COMMANDS[options.command](options)
-    except (ValueError, TypeError, OSError) as error:
-        _say(name, f"error: {error}")
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        _say(name, f"error: {error or 'there is not enough memory.'}")
         return 2
     except KeyboardInterrupt as end:
         _say(name, f"interrupted; {_what_is_left(options)}")

@@ -18,6 +18,7 @@ import numpy as np
 if TYPE_CHECKING:  # TensorFlow is not needed to say which options there are
     from flowpm_ext.cosmology.parameters import Cosmology
 
+MOST_STEPS = 100_000
 PARAMETERS = ("Omega_c", "Omega_b", "h", "n_s", "sigma8", "Omega_k", "w0", "wa")
 
 
@@ -101,6 +102,8 @@ class SimulationConfig:
         for name, least in (("mesh", 4), ("steps", 1), ("force_mesh_factor", 1)):
             value = getattr(self, name)
             checks.require(value >= least, name, f"be at least {least}", value)
+        checks.require(self.steps <= MOST_STEPS, "steps", f"be at most {MOST_STEPS}", self.steps)
+        checks.require(abs(self.seed) < 2**62, "seed", "have less than 62 bits", self.seed)
         checks.positive(self.box_size, "box_size")
         checks.require(self.order in (1, 2), "order", "be 1 or 2", self.order)
         inside = 0 < self.a_start < 1

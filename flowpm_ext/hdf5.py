@@ -80,7 +80,7 @@ def opened(
         _require(found == format_version, path, f"have format {format_version}", reason, fix)
         try:
             yield file
-        except (KeyError, OSError) as error:  # a dataset or an attribute that is not there
+        except (KeyError, OSError, ValueError) as error:  # what is not there, or no JSON
             _require(False, path, f"be a whole {kind}", error, fix)
 
 

@@ -16,7 +16,6 @@ from flowpm_ext.core.memory import require_memory
 from flowpm_ext.cosmology import power
 from flowpm_ext.fields import linear_field
 from flowpm_ext.io import claimed_folder
-from flowpm_ext.mesh import LocalMesh
 from flowpm_ext.pm import lpt_init, steps
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.integrate import integrate
@@ -205,10 +204,7 @@ def _run(
         _keep(config.a_start, progress, config, table, paths)
     needed = [i for i, step in enumerate(planned) if step.snapshot in missing]
     planned = planned[: max(needed, default=-1) + 1]
-    sides = (config.force_mesh_factor * config.mesh,) * 3
-    force = Gravity(
-        LocalMesh(sides, config.window), config.force_mesh_factor, config.gradient_kernel
-    )
+    force = Gravity.on(config.mesh, config.force_mesh_factor, config.gradient_kernel, config.window)
     begun = progress.num_forces
     quiet = None if verbose else True
     with tqdm(planned[begun:], "forces", len(planned), initial=begun, disable=quiet) as bar:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -29,8 +29,9 @@ with contextlib.suppress(KeyError):
 def recomputed(function: Callable) -> Callable:
     """Decorator: a gradient that runs the function again, and keeps nothing but its arguments.
 
-    What a tape keeps of a loop cannot leave a compiled program; so compiled functions with loops
-    need this to be differentiated from outside.
+    What a tape keeps of a loop cannot leave a compiled program, so that compiled functions with
+    loops need this to be differentiated from outside; and so do their gradients, which are
+    recomputed in turn.
 
     Args:
         function: Takes and returns structures of floating tensors.
@@ -45,17 +46,17 @@ def recomputed(function: Callable) -> Callable:
 
         @tf.custom_gradient
         def run(*flat: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
-            def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
-                with tf.GradientTape() as tape:
-                    tape.watch(flat)
-                    again = function(*tf.nest.pack_sequence_as(args, flat))
-                return tape.gradient(
-                    tf.nest.flatten(again), flat, output_gradients=upstream,
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-                )  # fmt: skip
-
             results.append(function(*tf.nest.pack_sequence_as(args, flat)))
-            return tf.nest.flatten(results[-1]), gradient
+            return tf.nest.flatten(results[-1]), lambda *upstream: recomputed(vjp)(flat, upstream)
+
+        def vjp(flat: Sequence[tf.Tensor], upstream: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(flat)
+                again = function(*tf.nest.pack_sequence_as(args, flat))
+            return tape.gradient(
+                tf.nest.flatten(again), flat, output_gradients=upstream,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )  # fmt: skip
 
         flat = run(*tf.nest.flatten(args))
         return tf.nest.pack_sequence_as(results[-1], tf.nest.flatten(flat))

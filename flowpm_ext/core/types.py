@@ -67,7 +67,8 @@ def known(value: Any) -> np.ndarray | None:
     Returns:
         A NumPy array of the same shape, or None for a tensor of a graph.
     """
-    if isinstance(value, tf.Tensor | tf.Variable):
+    if tf.is_tensor(value):
+        value = value if isinstance(value, tf.Tensor | tf.Variable) else tf.convert_to_tensor(value)
         if tf.is_symbolic_tensor(value):
             return tf.get_static_value(value)
         return value.numpy() if hasattr(value, "numpy") else None
@@ -89,8 +90,8 @@ def cast(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
     Returns:
         A tensor of the same shape.
     """
-    is_tensor = isinstance(value, tf.Tensor | tf.Variable)
-    return tf.cast(value if is_tensor else np.asarray(value), dtype)
+    # Variables of Keras are tensors to TensorFlow, without being of its classes.
+    return tf.cast(value if tf.is_tensor(value) else np.asarray(value), dtype)
 
 
 def floating(value: TensorLike) -> tf.DType:

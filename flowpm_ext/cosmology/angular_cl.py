@@ -149,7 +149,8 @@ def _project(kernels: Kernels, power: tf.Tensor) -> tf.Tensor:
         radial, size = kernels.radial, len(kernels.owner)
         pairs = radial[..., :, None, :] * radial[..., None, :, :]  # [..., rows, rows, n]
         pairs = tf.reshape(pairs, [*pairs.shape[:-3], size**2, pairs.shape[-1]])
-        spectra = tf.reshape(pairs @ power, [*pairs.shape[:-2], size, size, power.shape[-1]])
+        spectra = pairs @ power  # either may be without the batch of the other
+        spectra = tf.reshape(spectra, [*spectra.shape[:-2], size, size, power.shape[-1]])
         spectra *= kernels.factor[:, None, :] * kernels.factor
         if size == owner.shape[1]:
             return spectra

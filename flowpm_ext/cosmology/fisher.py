@@ -145,6 +145,7 @@ def _hessian(function: Callable[[tf.Tensor], tf.Tensor], theta: tf.Tensor) -> tf
         slope = inner.gradient(value, theta, unconnected_gradients="zero")
 
     def row(direction: tf.Tensor) -> tf.Tensor:
-        return outer.gradient(slope, theta, direction, unconnected_gradients="zero")
+        second = outer.gradient(slope, theta, direction, unconnected_gradients="zero")
+        return tf.reshape(second, theta.shape)  # loops lose the static shape
 
     return tf.map_fn(row, tf.eye(theta.shape[0], dtype=theta.dtype))

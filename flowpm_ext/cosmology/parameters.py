@@ -122,6 +122,12 @@ class Cosmology(Structure):
         return types.pop() if types else tf.float64
 
     @property
+    def batch_size(self) -> int | None:
+        """Number of cosmologies in a batch; None for a single one."""
+        shapes = [np.shape(value) for value in self._given().values()]
+        return max((shape[0] for shape in shapes if len(shape)), default=None)
+
+    @property
     def Omega_m(self) -> TensorLike:
         """Density of all matter today."""
         return self.Omega_c + self.Omega_b

@@ -8,11 +8,12 @@ same polynomial in the overdensity d and the squared tidal field s**2, without f
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext.core.compile import compiled
+from flowpm_ext.core.compile import compiled, unfolded
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.fields.arguments import field_on_mesh, per_field
 from flowpm_ext.fields.spectrum import scaled
 from flowpm_ext.mesh import AbstractMesh
+from flowpm_ext.numerics import fourier
 
 
 def lagrangian_bias_weights(
@@ -147,10 +148,8 @@ def _squared_tidal_field(d: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
 
 def _tidal_square(d: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     """s**2, from five transforms: the trace of s_ij is zero."""
-    axes = [tf.constant(k, d.dtype) for k in mesh.wavenumbers()]
-    # A wave at the Nyquist frequency of an axis has no slope along it at the lattice points.
-    slopes = [tf.where(tf.abs(k) < 0.999999 * np.pi, k, tf.zeros_like(k)) for k in axes]
-    x, y, z = (k**2 for k in axes)
+    slopes = [unfolded(k, d.dtype) for k in fourier.odd(mesh.wavenumbers())]
+    x, y, z = (unfolded(k**2, d.dtype) for k in mesh.wavenumbers())
     potential = scaled(mesh.rfft3(d), tf.math.reciprocal_no_nan(x + y + z))
     mean = (x + y + z) / 3
 

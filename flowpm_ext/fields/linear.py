@@ -1,5 +1,6 @@
 """Gaussian fields in three dimensions: the linear overdensity, drawn from its power spectrum."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,11 +8,15 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
+from flowpm_ext.core.memory import require_memory
 from flowpm_ext.core.seeds import stateless_seed
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.fields import arguments, spectrum
 from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.mesh.box import cell_size
+
+# Numbers of 8 bytes held at once for each cell while lengths of wavevectors are sorted.
+NUMBERS_PER_MODE = 3
 
 
 def linear_field(
@@ -105,6 +110,8 @@ def noise_and_power(
     checks.require(
         arguments.is_count(batch_size), "batch_size", "be a positive integer", batch_size
     )
+    numbers = (batch_size + NUMBERS_PER_MODE) * math.prod(mesh.shape)
+    require_memory(8 * numbers, f"A field of {mesh.shape} cells", "Take a smaller mesh.")
     dtype = tf.as_dtype(dtype)
     checks.require(dtype in (tf.float32, tf.float64), "dtype", "be float32 or float64", dtype)
     if white_noise is not None:

@@ -139,12 +139,12 @@ def _require_fitting(
 
 def _batch_size(cosmo: Cosmology, batch_size: int) -> int:
     """Number of maps."""
-    lengths = {len(x) for x in tf.nest.flatten(cosmo) if np.shape(x)}
-    if not lengths:
-        return batch_size
-    size = max(lengths)
-    checks.require(batch_size in (1, size), "batch_size", "be that of the cosmologies", batch_size)
-    return size
+    size = cosmo.batch_size
+    checks.require(
+        size is None or batch_size in (1, size), "batch_size", "be that of the cosmologies",
+        batch_size,
+    )  # fmt: skip
+    return size or batch_size
 
 
 def _geometry(

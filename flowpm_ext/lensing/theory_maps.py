@@ -158,7 +158,7 @@ def _theory_maps(
     pixel_size = np.deg2rad(field_size_deg) / num_pixels
     ell = _knots(num_pixels) / pixel_size
     cl = angular_cl(cosmo, ell, [WeakLensing(tuple(nz), ia_bias)])
-    if cl.shape.rank == 3:
+    if cosmo.batch_size:
         checks.require(
             batch_size in (1, cl.shape[0]), "batch_size", "be that of the cosmologies", batch_size
         )

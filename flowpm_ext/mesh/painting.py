@@ -47,6 +47,11 @@ def paint(
         Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
     """
     sides = _sides(mesh, position, window)
+    checks.require(
+        weight is None or weight.shape.is_compatible_with(position.shape[:-1]),
+        "weight", f"have shape {position.shape[:-1]}", weight,
+    )  # fmt: skip
+    _require_type(position, weight=weight)
 
     @tf.custom_gradient
     def add(mesh: tf.Tensor, position: tf.Tensor, *weight: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -223,4 +228,28 @@ def _sides(mesh: tf.Tensor, position: tf.Tensor, window: str) -> tuple[int, ...]
         None not in sides, "mesh", "have sides of known size", f"shape {mesh.shape}",
         "Set the shape with `tf.ensure_shape`.",
     )  # fmt: skip
+    batch = mesh.shape[0]
+    checks.require(
+        position.shape[:1].is_compatible_with(mesh.shape[:1]),
+        "position", f"have the batch of the mesh, {batch}", position,
+    )  # fmt: skip
+    numbers = math.prod(sides) * (batch or 1)
+    checks.require(
+        numbers < 2**31, "mesh", "have fewer than 2**31 cells in all", f"shape {mesh.shape}",
+        "Take a smaller batch.",
+    )  # fmt: skip
+    _require_type(position, mesh=mesh)
     return tuple(sides)
+
+
+def _require_type(position: tf.Tensor, **others: tf.Tensor | None) -> None:
+    """Refuse numbers of another type than the positions."""
+    is_real = position.dtype in (tf.float32, tf.float64)
+    name = position.dtype.name
+    checks.require(is_real, "position", "be float32 or float64", name, error=TypeError)
+    for key, value in others.items():
+        checks.require(
+            value is None or value.dtype == position.dtype,
+            key, f"be {name}, as the position", value.dtype.name if value is not None else None,
+            error=TypeError,
+        )  # fmt: skip

@@ -56,7 +56,8 @@ def _jacobian(function: Callable[[tf.Tensor], tf.Tensor], theta: tf.Tensor) -> t
         )
 
     def push(tangent: tf.Tensor) -> tf.Tensor:
-        return outer.gradient(pulled, covector, tangent, unconnected_gradients="zero")
+        pushed = outer.gradient(pulled, covector, tangent, unconnected_gradients="zero")
+        return tf.reshape(pushed, value.shape)  # loops lose the static shape
 
     pushed = tf.map_fn(push, tf.eye(theta.shape[0], dtype=theta.dtype))  # [P, ...]
     return tf.transpose(pushed, [*range(1, pushed.shape.rank), 0])

@@ -11,6 +11,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import Structure, static
 from flowpm_ext.fields.arguments import is_count
+from flowpm_ext.fields.spectrum import scaled
 from flowpm_ext.mesh import AbstractMesh, LocalMesh
 from flowpm_ext.mesh.base import mesh_sides
 from flowpm_ext.pm import kernels
@@ -80,7 +81,7 @@ class Gravity(Structure):
         fine = position * float(self.refinement)
         potential = self._potential(self.mesh.paint(fine))
         if response is not None:
-            potential *= tf.cast(self.response_on_modes(response), potential.dtype)
+            potential = scaled(potential, self.response_on_modes(response))
         # Density over its mean, and lengths in cells of the positions.
         scale = math.prod(self.mesh.shape) / (position.shape[1] * self.refinement)
         slope = kernels.gradient_field(self.mesh, potential, self.gradient_kernel)
@@ -104,15 +105,26 @@ class Gravity(Structure):
 
         Returns:
             The multipliers, or None.
+
+        Raises:
+            ValueError: If the correction returns another shape, or what is not finite.
         """
         if correction is None:
             return None
-        return correction(tf.constant(self.response_nodes, dtype), tf.cast(a, dtype))
+        response = correction(tf.constant(self.response_nodes, dtype), tf.cast(a, dtype))
+        response = tf.convert_to_tensor(response)
+        shape = (a.shape[0], NUM_NODES)
+        checks.require(
+            response.shape.is_compatible_with(shape),
+            "correction", f"return one row for each force, shape {shape}", response,
+        )  # fmt: skip
+        checks.finite(response, "correction")
+        return response
 
     def _potential(self, density: tf.Tensor) -> tf.Tensor:
         """Modes of the inverse Laplacian of a density."""
         modes = self.mesh.rfft3(density)
-        return modes * tf.cast(kernels.inverse_laplacian(self.mesh, density.dtype), modes.dtype)
+        return scaled(modes, kernels.inverse_laplacian(self.mesh, density.dtype))
 
     def response_on_modes(self, response: tf.Tensor) -> tf.Tensor:
         """Multiplier of each mode: linear between the nodes."""

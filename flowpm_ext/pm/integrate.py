@@ -1,5 +1,6 @@
 """Running a plan, and its gradient three ways: backwards in time, by checkpoints, by autodiff."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -113,8 +114,10 @@ def _reversible(run: Run, start: Particles, course: Course) -> tuple[Particles, 
     """The plan, with a gradient that keeps only its end and runs it back."""
 
     def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
-        end, images, _ = _forward(run, start, course)
-        return (end, images), lambda *upstream: _backward(run, end, upstream, course)
+        # Higher orders go through `recomputed`: no loop is ever differentiated from outside.
+        end, images, _ = recomputed(functools.partial(_forward, run))(start, course)
+        pull = recomputed(functools.partial(_backward, run))
+        return (end, images), lambda *upstream: pull(start, end, course, upstream)
 
     return _custom(with_gradient, start, course)
 
@@ -125,8 +128,10 @@ def _checkpointed(run: Run, start: Particles, course: Course) -> tuple[Particles
     def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
         num_forces = course.kick.shape[0]
         history = [zeros([num_forces, *x.shape], x.dtype) for x in start]
-        end, images, history = _forward(run, start, course, history)
-        return (end, images), lambda *upstream: _backward(run, end, upstream, course, history)
+        forward = recomputed(functools.partial(_forward, run))
+        end, images, history = forward(start, course, history)
+        pull = recomputed(functools.partial(_backward, run))
+        return (end, images), lambda *upstream: pull(start, end, course, upstream, history)
 
     return _custom(with_gradient, start, course)
 
@@ -192,9 +197,10 @@ def _drift(
 
 def _backward(
     run: Run,
+    start: Particles,
     end: Particles,
-    upstream: tuple[Particles, Images],
     course: Course,
+    upstream: tuple[Particles, Images],
     history: Sequence[tf.Tensor] = (),
 ) -> tuple[Particles, Course]:
     """Gradients with respect to the start and the course, running the plan from its end.
@@ -231,6 +237,8 @@ def _backward(
         kicked = course.kick[i] * d_now.p
         pull, *d_rows = tape.gradient(force, [x, *rows], output_gradients=kicked)
         p = history[1][i] if history else (now.p - course.kick[i] * force) / course.scale[i]
+        # A first step may forget the momentum: that is known, and needs not be undone.
+        p = tf.where(tf.equal(i, 0), start.p, p)
         totals = totals._replace(
             scale=with_row(totals.scale, i, d_now.p * p),
             kick=with_row(totals.kick, i, d_now.p * force),

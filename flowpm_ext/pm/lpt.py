@@ -6,12 +6,14 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled, unfolded
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology.parameters import Cosmology
-from flowpm_ext.mesh import AbstractMesh, LocalMesh
+from flowpm_ext.fields.arguments import field_on_mesh
+from flowpm_ext.fields.spectrum import scaled
+from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.numerics import fourier
 from flowpm_ext.pm import kernels
 from flowpm_ext.pm.calls import takes_cosmology
 from flowpm_ext.pm.growth import Growth, growth_at
-from flowpm_ext.pm.state import ParticleState
+from flowpm_ext.pm.state import ParticleState, require_batch
 
 
 @takes_cosmology("lpt_init(cosmo, field, a=0.1, order=2)")
@@ -45,17 +47,16 @@ def lpt_init(
     Raises:
         ValueError: If the field is not finite or has not four axes, `a` is not in (0, 1], or an
             option is unknown.
-        TypeError: If `cosmo` is not a Cosmology.
+        TypeError: If `cosmo` is not a Cosmology, or the field not of float32 or float64.
 
     References:
         Bouchet et al. 1995, arXiv:astro-ph/9406013.
     """
-    field = tf.convert_to_tensor(field)
-    checks.rank(field, "field", 4)
-    checks.finite(field, "field")
+    field, mesh = field_on_mesh(field, "field", mesh)
     checks.require(order in (1, 2), "order", "be 1 or 2", order)
     checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
-    mesh = mesh or LocalMesh(checks.static_grid(field, "field", ndim=3))
+    checks.rank(a, "a", 0)
+    require_batch(cosmo, field)
     checks.in_range(a, "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
     growth = growth_at(cosmo, a)
     position, momentum = _displaced(field, growth, mesh, order, gradient_kernel)
@@ -82,7 +83,7 @@ def _displaced(
 def _inverse_laplacian(field: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     """Modes of the potential whose Laplacian is a field."""
     modes = mesh.rfft3(field)
-    return modes * tf.cast(kernels.inverse_laplacian(mesh, field.dtype), modes.dtype)
+    return scaled(modes, kernels.inverse_laplacian(mesh, field.dtype))
 
 
 def _second_order_source(potential: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
@@ -96,7 +97,7 @@ def _second_order_source(potential: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
 
 
 def _multiplied(modes: tf.Tensor, factor: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
-    return mesh.irfft3(modes * tf.cast(factor, modes.dtype))
+    return mesh.irfft3(scaled(modes, factor))
 
 
 def _vectors(field: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ from flowpm_ext.pm import steps
 from flowpm_ext.pm.calls import takes_cosmology
 from flowpm_ext.pm.forces import Correction, Gravity
 from flowpm_ext.pm.integrate import GRADIENTS, integrate
-from flowpm_ext.pm.state import ParticleState, require_state
+from flowpm_ext.pm.state import ParticleState, require_batch, require_state
 
 # Numbers held at once, at the least: particles, forces and where they are read; the mesh, its
 # modes and the gradient of the potential. Differentiating takes some three times more.
@@ -70,9 +70,10 @@ def nbody(
         Feng et al. 2016, arXiv:1603.00476; Li et al. 2022, arXiv:2211.09815.
     """
     state = require_state(state)
+    require_batch(cosmo, state.position)
     stages = steps.checked_stages(stages, state.a)
     force = Gravity.on(mesh_shape, force_mesh_factor, gradient_kernel, window)
-    _require_memory(state, force)
+    _require_memory(state, force, gradient, stages.shape[0] if stages.shape[0] else 0)
     checks.one_of(gradient, "gradient", GRADIENTS)
     checks.one_of(integrator, "integrator", steps.INTEGRATORS)
     if snapshots is None:
@@ -95,6 +96,8 @@ def _run(
 ) -> ParticleState:
     """The state at the last of these stages."""
     plan = steps.plan(cosmo, stages, integrator)
+    if gradient == "adjoint":
+        steps.require_reversible(plan)
     response = force.response(correction, plan.a, state.position.dtype)
     end = integrate(state.position, state.momentum, plan, force, gradient, response)
     return ParticleState(*end, cast(stages[-1], state.position.dtype))
@@ -120,13 +123,15 @@ def _parts(stages: steps.Stages, snapshots: TensorLike) -> list[np.ndarray]:
     return [merged[i : j + 1] for i, j in zip(starts, ends, strict=True)]
 
 
-def _require_memory(state: ParticleState, force: Gravity) -> None:
+def _require_memory(state: ParticleState, force: Gravity, gradient: str, num_steps: int) -> None:
     """Refuse a simulation that cannot fit, where its size is known."""
     batch, num_particles, _ = state.position.shape
-    if batch is None or num_particles is None:
+    if batch is None:
         return
     cells = math.prod(force.mesh.shape)
-    numbers = batch * (NUMBERS_PER_PARTICLE * num_particles + NUMBERS_PER_CELL * cells)
+    # What a gradient keeps; "autodiff" keeps more, which only a tape decides.
+    kept = 6 * num_steps if gradient == "checkpoint" else 0
+    numbers = batch * ((NUMBERS_PER_PARTICLE + kept) * num_particles + NUMBERS_PER_CELL * cells)
     require_memory(
         numbers * state.position.dtype.size,
         f"A simulation of {batch} x {num_particles} particles on {cells} cells",

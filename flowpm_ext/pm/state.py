@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.cosmology.parameters import Cosmology
 
 
 class ParticleState(NamedTuple):
@@ -41,12 +42,36 @@ def require_state(state: ParticleState, name: str = "state") -> ParticleState:
         name, "be a ParticleState (position, momentum, a)", state, error=TypeError,
     )  # fmt: skip
     position, momentum = (tf.convert_to_tensor(part) for part in state[:2])
-    checks.rank(position, "position", 3)
+    types = (position.dtype.name, momentum.dtype.name)
     checks.require(
-        position.shape[-1] == 3 and position.shape.is_compatible_with(momentum.shape),
+        types in (("float32", "float32"), ("float64", "float64")),
+        name, "be of float32 or of float64, both parts alike", types, error=TypeError,
+    )  # fmt: skip
+    checks.rank(position, "position", 3)
+    checks.require(position.shape[-1] == 3, "position", "have three coordinates", position)
+    checks.require(
+        position.shape[1] not in (0, None), "position", "hold a known number of particles", position
+    )
+    checks.require(
+        position.shape.is_compatible_with(momentum.shape),
         "momentum", f"have the shape of the position, {position.shape}", momentum,
     )  # fmt: skip
+    checks.rank(state[2], "a", 0)
     checks.finite(position, "position")
     checks.finite(momentum, "momentum")
     checks.in_range(state[2], "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
     return ParticleState(position, momentum, state[2])
+
+
+def require_batch(cosmo: Cosmology, x: tf.Tensor) -> None:
+    """Refuse a batch of cosmologies that is not as long as that of fields or particles.
+
+    Args:
+        cosmo: Cosmology, or a batch.
+        x: Fields or particles, shape [batch, ...].
+
+    Raises:
+        ValueError: If the lengths differ.
+    """
+    fits = cosmo.batch_size in (None, 1) or x.shape[0] in (None, cosmo.batch_size)
+    checks.require(fits, "cosmo", f"be one, or {x.shape[0]} of them", cosmo.batch_size)

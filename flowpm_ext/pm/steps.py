@@ -106,6 +106,27 @@ def plan(cosmo: Cosmology, stages: TensorLike, integrator: str = "fastpm") -> Pl
     return make(cosmo, stages)
 
 
+def require_reversible(made: Plan) -> None:
+    """Refuse steps that forget the momentum they began with, which cannot be run backwards.
+
+    A step of BullFrog that is as long as all the time before it does. The first force needs not
+    be undone: where a run began is known.
+
+    Args:
+        made: The plan.
+
+    Raises:
+        ValueError: If a factor of the momentum is below a tenth after the first force.
+    """
+    scale = known(made.scale)
+    least = 1.0 if scale is None else float(np.min(np.abs(scale[..., 1:]), initial=1.0))
+    checks.require(
+        least >= 0.1, "stages", 'be shorter steps for gradient="adjoint"',
+        f"a step that keeps {least:.1g} of the momentum",
+        'Or take gradient="checkpoint".',
+    )  # fmt: skip
+
+
 def on_the_way(
     cosmo: Cosmology, stages: TensorLike, made: Plan, integrator: str, a: TensorLike
 ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,6 +11,7 @@ from flowpm_ext import checkpoint, simulation
 from flowpm_ext.configuration import PARAMETERS, SimulationConfig, read_config
 from flowpm_ext.cosmology import Planck15, Planck18, background, power
 from flowpm_ext.fields import linear_field
+from flowpm_ext.io import claimed_folder
 from flowpm_ext.mesh import painting
 from flowpm_ext.pm import kernels, lpt_init, nbody, steps
 from flowpm_ext.simulation import memory_needed, read_table, simulate
@@ -206,7 +207,7 @@ def test_the_table_of_the_data_is_read(data_folder):
 
 
 def test_a_folder_serves_one_run_at_a_time(tmp_path):
-    with checkpoint.claimed_folder(tmp_path):
+    with claimed_folder(tmp_path):
         context = multiprocessing.get_context("fork")
         queue = context.SimpleQueue()
         other = context.Process(target=claim, args=(tmp_path, queue))
@@ -219,7 +220,7 @@ def test_a_folder_serves_one_run_at_a_time(tmp_path):
 
 def claim(folder, queue):
     try:
-        with checkpoint.claimed_folder(folder):
+        with claimed_folder(folder):
             queue.put("free")
     except ValueError as error:
         queue.put(str(error))

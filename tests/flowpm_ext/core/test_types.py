@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -98,3 +99,11 @@ def test_values_are_known_outside_graphs():
         return x
 
     inside(tf.constant(1.0))
+
+
+def test_variables_of_keras_keep_their_gradient():
+    variable = keras.Variable(2.0)
+    with tf.GradientTape() as tape:
+        value = cast(variable, tf.float64) ** 2
+    assert float(tape.gradient(value, variable.value)) == 4.0
+    assert known(variable) == 2.0

@@ -103,3 +103,25 @@ def test_one_particle_for_each_cell_makes_a_mean_of_one():
     density = cic_paint(tf.zeros([1, 4, 4, 4]), position)
     np.testing.assert_allclose(density, 1.0, rtol=1e-6)  # rounding of eight shares
     np.testing.assert_allclose(cic_readout(density, position), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "error"),
+    [
+        (
+            {"mesh": tf.zeros([2, 4, 4, 4])},
+            "`position` must have the batch of the mesh",
+            ValueError,
+        ),
+        ({"weight": tf.ones([1, 5, 1])}, "`weight` must have shape", ValueError),
+        ({"weight": tf.ones([5])}, "`weight` must have shape", ValueError),
+        ({"weight": tf.ones([1, 4])}, "`weight` must have shape", ValueError),
+        ({"weight": tf.ones([1, 5], tf.float64)}, "`weight` must be float32", TypeError),
+        ({"mesh": tf.zeros([1, 4, 4, 4], tf.float64)}, "`mesh` must be float32", TypeError),
+        ({"position": tf.zeros([1, 5, 3], tf.int32)}, "`position` must be float32", TypeError),
+    ],
+)
+def test_clouds_refuse_what_does_not_fit(change, words, error):
+    arguments = {"mesh": tf.zeros([1, 4, 4, 4]), "position": tf.zeros([1, 5, 3])} | change
+    with pytest.raises(error, match=words):
+        cic_paint(**arguments)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import flowpm_ext as fpm
+from flowpm_ext.cosmology import fisher
 from flowpm_ext.mesh import LocalMesh
 from flowpm_ext.pm import lpt_init, nbody, steps
 from flowpm_ext.pm.integrate import GRADIENTS
@@ -141,3 +142,63 @@ def test_gradient_of_the_start():
         np.testing.assert_allclose(
             np.sum(gradient * probe[i]), (above - below) / (2 * h), rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("first", [0.325, 0.3264804])
+def test_first_step_that_forgets_its_momentum(first):
+    """A step of BullFrog as long as all the time before it, in single precision."""
+    stages = [0.1, first, 0.55, 0.775, 1.0]
+    field = tf.cast(FIELD, tf.float32)
+
+    def slope(gradient):
+        omega = tf.constant(0.25, tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(omega)
+            cosmo = fpm.Planck15(Omega_c=omega)
+            state = lpt_init(cosmo, field, 0.1)
+            state = nbody(cosmo, state, stages, 6, "bullfrog", gradient)
+            value = tf.reduce_sum(tf.cast(WEIGHT, tf.float32) * tf.sin(state.position))
+        return float(tape.gradient(value, omega))
+
+    # Rounding in float32 of sums over particles that cancel.
+    assert slope("adjoint") == pytest.approx(slope("checkpoint"), rel=1e-3, abs=1e-3)
+
+
+def test_later_step_that_forgets_its_momentum_is_refused():
+    state = lpt_init(fpm.Planck15(), FIELD, 0.02)
+    stages = [0.02, 0.1, 0.3264804, 1.0]
+    with pytest.raises(ValueError, match='`stages` must be shorter steps for gradient="adjoint"'):
+        nbody(fpm.Planck15(), state, stages, 6, "bullfrog")
+    nbody(fpm.Planck15(), state, stages, 6, "bullfrog", "checkpoint")
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_one_tape_gives_two_gradients(gradient):
+    field = tf.identity(FIELD)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(field)
+        state = lpt_init(fpm.Planck15(), field, 0.2)
+        state = nbody(fpm.Planck15(), state, STAGES["fastpm"], 6, gradient=gradient)
+        first, second = (tf.reduce_sum(WEIGHT * x) for x in state[:2])
+    assert np.std(tape.gradient(first, field)) > 0
+    assert np.std(tape.gradient(second, field)) > 0
+
+
+def test_fisher_matrix_of_a_simulation():
+    def mean(theta):
+        cosmo = fpm.Planck15(Omega_c=theta[0], w0=theta[1])
+        state = nbody(cosmo, lpt_init(cosmo, FIELD, 0.2), STAGES["fastpm"], 6)
+        return tf.reduce_sum((WEIGHT * tf.sin(state.position))[0], axis=0)
+
+    theta = np.array([0.25, -1.0])
+    found = fisher.fisher_matrix(mean, theta, np.eye(3))
+    h = 1e-5
+    slopes = np.stack([(mean(theta + h * e) - mean(theta - h * e)) / (2 * h) for e in np.eye(2)])
+    np.testing.assert_allclose(found, slopes @ slopes.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 256), (4, 100), (256, 4), (256,)])
+def test_correction_of_another_shape_is_refused(shape):
+    state = lpt_init(fpm.Planck15(), FIELD, 0.2)
+    with pytest.raises(ValueError, match="`correction` must return one row for each force"):
+        nbody(fpm.Planck15(), state, STAGES["fastpm"], 6, correction=lambda k, a: tf.ones(shape))

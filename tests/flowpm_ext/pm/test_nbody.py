@@ -1,5 +1,7 @@
 """The simulation as a whole: closed forms, conservation laws, symmetries, orders, refusals."""
 
+import importlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -184,19 +186,24 @@ def test_inside_a_graph(jit):
     assert float(inside.a) == 1.0
 
 
-def test_compiled_once_for_other_values():
+def test_compiled_once_for_other_values(monkeypatch):
     traces = []
 
-    @tf.function(jit_compile=True, autograph=False)
-    def run(field, omega):
-        traces.append(1)
-        cosmo = COSMO.replace(Omega_c=omega)
-        return nbody(cosmo, lpt_init(cosmo, field, 0.1), STAGES, 6).position
+    class Counted(Gravity):
+        """Gravity that knows how often it was traced."""
 
-    field, omega = smooth(6), tf.constant(0.25, tf.float64)
-    one, two = run(field, omega), run(0.9 * field, omega + 0.01)
-    assert len(traces) == 1
-    assert not np.allclose(one, two)
+        def __call__(self, *arguments):
+            traces.append(1)
+            return super().__call__(*arguments)
+
+    module = importlib.import_module("flowpm_ext.pm.nbody")  # the package has the function
+    monkeypatch.setattr(module, "Gravity", Counted)
+    counts = []
+    for omega, last in ((0.25, 1.0), (0.26, 0.9)):
+        cosmo = COSMO.replace(Omega_c=tf.constant(omega, tf.float64))
+        nbody(cosmo, lpt_init(cosmo, omega * smooth(6), 0.1), [0.1, 0.3, last], 6)
+        counts.append(len(traces))
+    assert counts[0] == counts[1] > 0
 
 
 def test_finer_force_mesh_sharpens_the_force():
@@ -281,3 +288,29 @@ def test_growth_of_numbers_is_a_constant_of_the_graph():
     np.testing.assert_allclose(
         tf.function(lambda: run(COSMO))(), tf.function(run)(COSMO.tensors()), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "error"),
+    [
+        ({"momentum": tf.zeros([1, 8, 3])}, "`state` must be of float32 or of float64", TypeError),
+        ({"position": tf.zeros([1, 8, 3], tf.int32)}, "`state` must be of float32", TypeError),
+        ({"a": np.array([0.1, 0.2])}, "`a` must", ValueError),
+    ],
+)
+def test_state_of_mixed_kinds_is_refused(change, words, error):
+    zero = tf.zeros([1, 8, 3], tf.float64)
+    state = ParticleState(zero, zero, 0.1)._replace(**change)
+    with pytest.raises(error, match=words):
+        nbody(COSMO, state, [0.1, 1.0], 2)
+
+
+def test_batches_must_fit():
+    batch = COSMO.replace(Omega_c=tf.constant([0.2, 0.25], tf.float64))
+    with pytest.raises(ValueError, match="`cosmo` must be one, or 3 of them"):
+        lpt_init(batch, smooth(4, batch_size=3), 0.1)
+
+
+def test_scale_factor_of_the_start_is_one_number():
+    with pytest.raises(ValueError, match="`a` must"):
+        lpt_init(COSMO, smooth(4), [0.1, 0.2])
