@@ -197,6 +197,7 @@ def make_shard(task: Task, bar: tqdm | None = None) -> None:
         bar: Progress bar to move by the number of maps.
 
     Raises:
+        ValueError: If no map of the first shard can be made.
         OSError: If the file cannot be written.
     """
     kept, maps, failures = [], [], []
@@ -211,6 +212,8 @@ def make_shard(task: Task, bar: tqdm | None = None) -> None:
                 failures.append((int(task.indices[row]), reason or "The map is not finite."))
         if bar is not None:
             bar.update(len(rows))
+    if not maps and not any(path != task.path for path in task.path.parent.glob(SHARDS)):
+        raise ValueError(failures[0][1])  # nothing has ever worked: no matter of this cosmology
     _write(task, np.array(kept, int), maps, failures)
 
 

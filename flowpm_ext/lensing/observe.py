@@ -61,7 +61,7 @@ def observe(
     weight = _mask(mask, (ny, nx), kappa.dtype)
     if is_turned:
         checks.require(ny == nx, "kappa", "be square, to be turned", (ny, nx))
-        kappa = turned(kappa, fold(seed, 1))
+        kappa = _turned(kappa, fold(seed, 1))
     sigma, density, bias = (
         cast(x, kappa.dtype) for x in (sigma_e, gals_per_arcmin2, multiplicative_bias)
     )
@@ -78,16 +78,8 @@ def observe(
     return tf.transpose(convergence(tf.transpose(tf.complex(*seen), [0, 3, 1, 2])).e, [0, 2, 3, 1])
 
 
-def turned(maps: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-    """Scalar maps each mirrored and turned by quarter turns at random.
-
-    Args:
-        maps: Square maps of a scalar, shape [batch, n, n, channels].
-        seed: An integer, or a stateless seed of shape [2].
-
-    Returns:
-        Maps in the same shape; each of the eight orientations is as likely.
-    """
+def _turned(maps: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+    """Square maps [batch, n, n, channels], each in one of its eight orientations at random."""
     shape = [3, tf.shape(maps)[0], 1, 1, 1]
     swap, down, left = tf.unstack(
         tf.random.stateless_uniform(shape, fold(seed, 0), 0, 2, tf.int32, alg="philox") > 0

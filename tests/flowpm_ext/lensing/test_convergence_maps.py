@@ -45,7 +45,7 @@ def test_another_seed_or_cosmology_is_not_another_program(monkeypatch):
     monkeypatch.setattr(lightcone, "Slab", Counted)
     for seed, sigma8 in ((0, 0.7), (1, 0.8), (2, 0.9)):
         cosmo = fpm.Planck15(sigma8=tf.constant(sigma8, tf.float64))
-        options = SMALL | {"box_size": 150.0, "num_planes": 9}
+        options = SMALL | {"box_size": 150.0, "num_planes": 10}
         convergence_maps(cosmo, NZ, 5.0, 16, seed=seed, **options)
         counts.append(len(traces))
     assert counts[2] == counts[1] == counts[0] > 0

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from flowpm_ext.lensing import convergence, observe, shear
-from flowpm_ext.lensing.observe import turned
 
 SURVEY = {"pixel_size_arcmin": 2.0, "gals_per_arcmin2": 10.0}
 KAPPA = tf.constant(0.02 * np.random.default_rng(0).normal(size=[4, 32, 32, 2]))
@@ -63,7 +62,8 @@ def test_noise_of_shear_has_the_same_deviation_in_convergence():
 
 def test_turns_are_the_eight_and_equally_likely():
     one = np.random.default_rng(2).normal(size=[5, 5, 1])
-    maps = turned(tf.constant(np.tile(one, [800, 1, 1, 1])), 0).numpy()
+    maps = tf.constant(np.tile(one, [800, 1, 1, 1]))
+    maps = observe(maps, 0, sigma_e=0.0, is_turned=True, **SURVEY).numpy()
     eight = [np.rot90(x, k) for x in (one, one[::-1]) for k in range(4)]
     counts = [sum(np.array_equal(m, x) for m in maps) for x in eight]
     assert sum(counts) == 800

@@ -70,10 +70,9 @@ def test_batch_of_cosmologies_is_as_one_by_one():
         np.testing.assert_allclose(together[row], one[row], atol=1e-10)
 
 
-@pytest.mark.parametrize("make", [gaussian_maps, lognormal_maps])
-def test_gradient_by_sigma8(make):
+def test_gradient_by_sigma8():
     def statistic(sigma8):
-        kappa = make(fpm.Planck15(sigma8=sigma8), NZ, FIELD, 16, dtype=tf.float64)
+        kappa = lognormal_maps(fpm.Planck15(sigma8=sigma8), NZ, FIELD, 16, dtype=tf.float64)
         return 1e3 * tf.reduce_mean(kappa**2)
 
     value, h = tf.constant(0.8, tf.float64), 1e-5
