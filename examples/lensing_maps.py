@@ -81,7 +81,7 @@ model.fit(
 # %%
 truth = np.concatenate([s8 for _, s8 in batches("test").as_numpy_iterator()])[:, 0]
 found = model.predict(batches("test"), verbose=0)[:, 0]
-error = np.std(found - truth)
+error = np.sqrt(np.mean((found - truth) ** 2))
 print(f"S8 to {error:.3f}, where the prior scatters by {np.std(truth):.3f}")
 figure = Figure(figsize=(9.0, 4.0), layout="constrained")
 left, right = figure.subplots(1, 2)
