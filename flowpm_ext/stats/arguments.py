@@ -1,4 +1,4 @@
-"""Fields at the public door of statistics: real, finite, of one shape, and on a mesh."""
+"""Fields and maps at the public door of statistics: real, finite, of the right shape."""
 
 from typing import Any
 
@@ -51,3 +51,25 @@ def _real(field: TensorLike, name: str) -> tf.Tensor:
     is_real = dtype in (tf.float32, tf.float64) or dtype.is_integer or dtype.is_bool
     checks.require(is_real, name, "be of type float32 or float64", dtype.name, error=TypeError)
     return cast(field, floating(field))
+
+
+def real_maps(maps: TensorLike, name: str = "maps") -> tf.Tensor:
+    """Maps as a tensor, or a refusal.
+
+    Args:
+        maps: Maps of any unit, shape [batch, ny, nx, channels].
+        name: Name of the argument, for messages.
+
+    Returns:
+        The maps, float32 or float64.
+
+    Raises:
+        ValueError: If there are not four axes, with sides and channels known when the graph is
+            built, or a pixel is not finite.
+        TypeError: If the maps are not real.
+    """
+    tensor = _real(maps, name)
+    checks.rank(tensor, name, 4)
+    checks.static_grid(tensor, name, ndim=3)
+    checks.finite(tensor, name)
+    return tensor

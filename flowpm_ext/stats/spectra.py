@@ -57,7 +57,7 @@ def binned_power(
     if window is not None:
         checks.one_of(window, "window", WINDOWS)
     cell = cell_size(mesh.shape, box_size)
-    bins = mode_bins(mesh, edges_in_cells(k_edges, mesh, cell))
+    bins = mode_bins(mesh, edges_in_cells(k_edges, "k_edges", "h/Mpc", mesh.shape, cell))
     sums = _sums(
         fields, bins.segment, mesh, pairs, bins.num_modes.size, window, multipoles, axis
     )  # fmt: skip
@@ -82,17 +82,26 @@ def _sums(
     modes = [mesh.rfft3(field) for field in fields]
     sums = []
     for i, j in pairs:
-        product = _real_product(modes[i], modes[j])
+        product = real_product(modes[i], modes[j])
         for factor in inverse_window(mesh, window):
             product *= tf.constant(factor**2, product.dtype)
         for multipole in multipoles:
             weighted = product * _legendre(mesh, multipole, axis, product.dtype)
-            sums.append(bin_sums(weighted, segment, num_bins, mesh))
+            local = bin_sums(weighted, segment, num_bins, mesh.mode_weights())
+            sums.append(mesh.sum(local, axis=()))
     return sums
 
 
-def _real_product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Real part of a b*."""
+def real_product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Real part of a b*.
+
+    Args:
+        a: Complex modes, any shape.
+        b: Others, of the same shape.
+
+    Returns:
+        Products, in that shape.
+    """
     return tf.math.real(a) * tf.math.real(b) + tf.math.imag(a) * tf.math.imag(b)
 
 
