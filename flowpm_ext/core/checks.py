@@ -109,6 +109,20 @@ def non_negative(value: Any, name: str, fix: str = "") -> None:
     _bounded(value, name, "be non-negative", lambda x: x >= 0, fix)
 
 
+def positive_integers(**values: Any) -> None:
+    """Raise unless all these are positive integers.
+
+    Args:
+        **values: Values by the names of their arguments.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, value in values.items():
+        is_count = isinstance(value, int | np.integer) and value >= 1
+        require(is_count, name, "be a positive integer", value)
+
+
 def in_range(value: Any, name: str, low: float, high: float, fix: str = "") -> None:
     """Refuse values outside the closed interval [low, high].
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +26,40 @@ with contextlib.suppress(KeyError):
     tf.RegisterGradient("XlaDynamicUpdateSlice")(_dynamic_update_slice_gradient)
 
 
+def with_own_gradient(function: Callable) -> Callable:
+    """Decorator: a function of structures with a gradient of its own.
+
+    `tf.custom_gradient` knows flat lists of tensors; this knows structures of them.
+
+    Args:
+        function: Takes structures of floating tensors, by position, and returns a structure and
+            a function from gradients by that to a tuple of gradients by the arguments, all of
+            them structures.
+
+    Returns:
+        A function of the same arguments that returns the first structure.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        results = []
+
+        @tf.custom_gradient
+        def run(*flat: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
+            result, pull = function(*tf.nest.pack_sequence_as(args, flat))
+            results.append(result)
+
+            def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+                return tf.nest.flatten(pull(tf.nest.pack_sequence_as(result, upstream)))
+
+            return tf.nest.flatten(result), gradient
+
+        flat = run(*tf.nest.flatten(args))
+        return tf.nest.pack_sequence_as(results[-1], tf.nest.flatten(flat))
+
+    return call
+
+
 def recomputed(function: Callable) -> Callable:
     """Decorator: a gradient that runs the function again, and keeps nothing but its arguments.
 
@@ -41,24 +75,18 @@ def recomputed(function: Callable) -> Callable:
     """
 
     @functools.wraps(function)
-    def call(*args: Any) -> Any:
-        results = []
+    @with_own_gradient
+    def call(*args: Any) -> tuple[Any, Callable]:
+        return function(*args), lambda upstream: recomputed(vjp)(args, upstream)
 
-        @tf.custom_gradient
-        def run(*flat: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
-            results.append(function(*tf.nest.pack_sequence_as(args, flat)))
-            return tf.nest.flatten(results[-1]), lambda *upstream: recomputed(vjp)(flat, upstream)
-
-        def vjp(flat: Sequence[tf.Tensor], upstream: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            with tf.GradientTape() as tape:
-                tape.watch(flat)
-                again = function(*tf.nest.pack_sequence_as(args, flat))
-            return tape.gradient(
-                tf.nest.flatten(again), flat, output_gradients=upstream,
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )  # fmt: skip
-
-        flat = run(*tf.nest.flatten(args))
-        return tf.nest.pack_sequence_as(results[-1], tf.nest.flatten(flat))
+    def vjp(args: tuple, upstream: Any) -> list[tf.Tensor]:
+        flat = tf.nest.flatten(args)
+        with tf.GradientTape() as tape:
+            tape.watch(flat)
+            again = function(*args)
+        return tape.gradient(
+            tf.nest.flatten(again), flat, output_gradients=tf.nest.flatten(upstream),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )  # fmt: skip
 
     return call

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
@@ -82,15 +81,3 @@ def per_field(value: TensorLike, name: str, field: tf.Tensor) -> tf.Tensor:
     checks.require(fits, name, "be one number, or one for each field", value)
     ones = [1] * (field.shape.rank - 1)
     return value if value.shape.rank == 0 else tf.reshape(value, [-1, *ones])
-
-
-def is_count(value: int) -> bool:
-    """Whether a value is a positive integer.
-
-    Args:
-        value: What was received.
-
-    Returns:
-        True if it is.
-    """
-    return isinstance(value, int | np.integer) and value >= 1

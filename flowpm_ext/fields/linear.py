@@ -107,9 +107,7 @@ def noise_and_power(
     """
     mesh = arguments.mesh_of(mesh_shape, mesh)
     size = cell_size(mesh.shape, box_size)
-    checks.require(
-        arguments.is_count(batch_size), "batch_size", "be a positive integer", batch_size
-    )
+    checks.positive_integers(batch_size=batch_size)
     numbers = (batch_size + NUMBERS_PER_MODE) * math.prod(mesh.shape)
     require_memory(8 * numbers, f"A field of {mesh.shape} cells", "Take a smaller mesh.")
     dtype = tf.as_dtype(dtype)

@@ -20,14 +20,15 @@ from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import known
 from flowpm_ext.cosmology.parameters import Cosmology, Planck18
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.io import claimed_folder
 from flowpm_ext.lensing.design import Design
 from flowpm_ext.lensing.maps import convergence_maps
-from flowpm_ext.lensing.sources import check_bins, depth
+from flowpm_ext.lensing.rays import box_around
+from flowpm_ext.lensing.sources import check_bins, depth, sources_of
 
 KIND, FORMAT_VERSION = "flowpm_ext lensing maps", 1
 SHARDS = "maps_*.h5"
+BOX_OPTIONS = ("box_size", "num_planes", "num_slabs", "max_repeats")
 FIX = "Remove the file and run the same command again, which makes it anew."
 
 
@@ -103,10 +104,10 @@ def write_maps(
         OSError: If a file cannot be written, or a worker was killed.
     """
     check_bins(nz)
-    counts = {"num_maps": num_maps, "maps_per_shard": maps_per_shard, "batch_size": batch_size,
-              "num_workers": num_workers}  # fmt: skip
-    for name, count in counts.items():
-        checks.require(is_count(count), name, "be a positive integer", count)
+    checks.positive_integers(
+        num_maps=num_maps, maps_per_shard=maps_per_shard, batch_size=batch_size,
+        num_workers=num_workers,
+    )  # fmt: skip
     design = Design(cosmo or Planck18(), dict(prior or {}), sampling, seed)
     layout = {"maps_per_shard": maps_per_shard, "batch_size": batch_size}
     identity = json.dumps(design.to_dict() | layout | _description(nz, options), sort_keys=True)
@@ -152,12 +153,12 @@ def _with_geometry(
         return options
     limits = [np.asarray(limits, float) for limits in design.prior.values()]
     corners = np.stack([x.ravel() for x in np.meshgrid(*limits)], axis=-1) if limits else theta[:1]
-    far = depth(design.cosmologies(corners), nz)
-    field = np.deg2rad(options.get("field_size_deg", 5.0)) / options.get("max_repeats", 1.0)
-    box_size = options.get("box_size") or float(1.001 * field * far)
-    thickness = box_size / options.get("num_slabs", 1)
-    planes = options.get("num_planes") or int(np.ceil(far / thickness - 1e-6))
-    return options | {"box_size": box_size, "num_planes": planes}
+    box_size, num_planes = box_around(
+        depth(sources_of(design.cosmologies(corners), nz)), margin=1.001,
+        field_size_deg=options.get("field_size_deg", 5.0),
+        **{name: options[name] for name in BOX_OPTIONS if name in options},
+    )  # fmt: skip
+    return options | {"box_size": box_size, "num_planes": num_planes}
 
 
 def _work(tasks: list[Task], num_workers: int, bar: tqdm) -> None:

@@ -7,13 +7,14 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike, known
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.lensing.planes import LensPlanes, Slab, orientations
 from flowpm_ext.pm import steps
 from flowpm_ext.pm.forces import Correction, Gravity
-from flowpm_ext.pm.integrate import GRADIENTS, integrate
+from flowpm_ext.pm.integrate import along_time
 from flowpm_ext.pm.lpt import lpt_init
-from flowpm_ext.pm.views import Views
+from flowpm_ext.pm.nbody import require_memory_for, run
+from flowpm_ext.pm.potential_descent import BandPassedGravity, Sharpening
+from flowpm_ext.pm.views import Sight
 
 
 def light_cone(
@@ -32,6 +33,7 @@ def light_cone(
     gradient_kernel: str = "finite_difference",
     window: str = "cic",
     correction: Correction | None = None,
+    sharpening: Sharpening | None = None,
     order: int = 2,
     seed: int | tf.Tensor = 0,
 ) -> LensPlanes:
@@ -40,8 +42,8 @@ def light_cone(
     The boxes are simulated once, from the first stage on, and the plane at distance chi is taken
     when the scale factor passes that of chi, between two forces where it must. It is turned,
     mirrored and shifted at random. Nothing is kept of the particles. Differentiable, in reverse
-    mode, with respect to the field, the cosmology and the weights of the correction; particles
-    that enter or leave a slab count as steps, whose gradient is zero.
+    mode, with respect to the field, the cosmology, the weights of the correction and the
+    sharpening; particles that enter or leave a slab count as steps, whose gradient is zero.
 
     Args:
         cosmo: Cosmology, or a batch as long as that of the light cones.
@@ -59,6 +61,8 @@ def light_cone(
         gradient_kernel: As for `nbody`.
         window: As for `nbody`, and for planes.
         correction: As for `nbody`.
+        sharpening: How particles are moved down the potential before a plane is seen, to make
+            up for the smoothness of a mesh; see `fit_sharpening`.
         order: Order of the initial conditions, 1 or 2.
         seed: Seed of turns and shifts, an integer or a stateless seed of shape [2].
 
@@ -79,30 +83,37 @@ def light_cone(
     checks.rank(field, "field", 4)
     sides = checks.static_grid(field, "field", ndim=3)
     checks.require(len(set(sides)) == 1, "field", "be a cube", sides)
-    counts = {"num_planes": num_planes, "num_boxes": num_boxes, "num_slabs": num_slabs,
-              "plane_resolution": plane_resolution}  # fmt: skip
-    for name, count in counts.items():
-        checks.require(is_count(count), name, "be a positive integer", count)
+    checks.positive_integers(
+        num_planes=num_planes, num_boxes=num_boxes, num_slabs=num_slabs,
+        plane_resolution=plane_resolution,
+    )  # fmt: skip
     checks.positive(box_size, "box_size")
-    checks.one_of(gradient, "gradient", GRADIENTS)
     batch_size, rest = divmod(field.shape[0], num_boxes)
     checks.require(rest == 0, "field", f"hold {num_boxes} boxes for each light cone", field)
     stages = np.linspace(0.1, 1.0, 11) if stages is None else stages
     stages = steps.checked_stages(stages)
-    look = Slab(batch_size, num_boxes, sides[0], plane_resolution * sides[0], num_slabs, window)
+    descent = None
+    if sharpening is not None:
+        descent = BandPassedGravity.on(sides, force_mesh_factor, gradient_kernel, window)
+    look = Slab(
+        batch_size, num_boxes, sides[0], plane_resolution * sides[0], num_slabs, window, descent
+    )
     thickness = box_size / num_slabs
     chi = thickness * (np.arange(num_planes) + 0.5)
     a = distances.a_of_chi(cosmo, chi)[..., ::-1]
     _require_reach(a, stages)
     boxes = _boxes(cosmo, num_boxes, rank=1)
-    plan = steps.plan(boxes, stages, integrator)
-    start, drift = steps.on_the_way(boxes, stages, plan, integrator, _boxes(a, num_boxes, rank=2))
-    arguments = orientations(num_planes, look, seed, field.dtype)
-    views = Views(start, drift, look, tuple(x[::-1] for x in arguments))
     force = Gravity.on(sides, force_mesh_factor, gradient_kernel, window)
     state = lpt_init(boxes, field, stages[0], order)
-    response = force.response(correction, plan.a, field.dtype)
-    *_, planes = integrate(state.position, state.momentum, plan, force, gradient, response, views)
+    require_memory_for(state.position, force, gradient, stages)
+    # The farthest plane is seen first.
+    arguments = tuple(x[::-1] for x in orientations(num_planes, look, seed, field.dtype))
+    if sharpening is not None:
+        alpha = along_time(sharpening.strength(a), field)
+        band = sharpening.band(box_size / sides[0], field.dtype)
+        arguments += (alpha, tf.tile(band[None], [num_planes, 1]))
+    sight = Sight(look, _boxes(a, num_boxes, rank=2), arguments)
+    _, planes = run(boxes, state, stages, force, integrator, gradient, correction, sight)
     return LensPlanes(planes[::-1], tf.constant(chi, cosmo.dtype), thickness, box_size)
 
 

@@ -14,12 +14,12 @@ from flowpm_ext.cosmology import power
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
 from flowpm_ext.fields import linear_field
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.lensing.born import born
 from flowpm_ext.lensing.lightcone import light_cone
+from flowpm_ext.lensing.rays import box_around
 from flowpm_ext.lensing.raytracing import multiplane
-from flowpm_ext.lensing.sources import check_bins, depth
-from flowpm_ext.lensing.theory_maps import gaussian_maps, lognormal_maps
+from flowpm_ext.lensing.sources import check_bins, depth, sources_of
+from flowpm_ext.lensing.theory_maps import gaussian_maps, lognormal_maps, number_of_maps
 
 METHODS = ("born", "multiplane", "lognormal", "gaussian")
 
@@ -90,9 +90,7 @@ def convergence_maps(
     geometry = {"mesh_shape": mesh_shape, "box_size": box_size, "num_planes": num_planes}
     _require_fitting(method, {"shift": shift}, {"ia_bias": ia_bias}, geometry | simulation)
     mesh_shape = mesh_shape or 64
-    counts = {"num_pixels": num_pixels, "batch_size": batch_size, "mesh_shape": mesh_shape}
-    for name, count in counts.items():
-        checks.require(is_count(count), name, "be a positive integer", count)
+    checks.positive_integers(num_pixels=num_pixels, batch_size=batch_size, mesh_shape=mesh_shape)
     if method == "gaussian":
         return gaussian_maps(
             cosmo, nz, field_size_deg, num_pixels, batch_size, seed, ia_bias=ia_bias, dtype=dtype
@@ -102,10 +100,11 @@ def convergence_maps(
             cosmo, nz, field_size_deg, num_pixels, batch_size, seed,
             shift=shift, ia_bias=ia_bias, dtype=dtype,
         )  # fmt: skip
-    size = _batch_size(cosmo, batch_size)
+    size = number_of_maps(cosmo, batch_size)
     box_size, num_planes = _geometry(
-        cosmo, nz, field_size_deg, box_size, num_planes, max_repeats, simulation
-    )
+        cosmo, nz, box_size, num_planes, field_size_deg=field_size_deg, max_repeats=max_repeats,
+        num_slabs=simulation.get("num_slabs", 1),
+    )  # fmt: skip
     field = linear_field(
         mesh_shape, box_size, lambda k: _spectra(cosmo, k, num_boxes), size * num_boxes,
         fold(seed, 0), dtype=dtype,
@@ -137,36 +136,23 @@ def _require_fitting(
             checks.require(value is None or method in methods, name, rule, value)
 
 
-def _batch_size(cosmo: Cosmology, batch_size: int) -> int:
-    """Number of maps."""
-    size = cosmo.batch_size
-    checks.require(
-        size is None or batch_size in (1, size), "batch_size", "be that of the cosmologies",
-        batch_size,
-    )  # fmt: skip
-    return size or batch_size
-
-
 def _geometry(
     cosmo: Cosmology,
     nz: Sequence[RedshiftDistribution],
-    field_size_deg: float,
     box_size: float | None,
     num_planes: int | None,
-    max_repeats: float,
-    simulation: dict[str, Any],
+    **field: Any,
 ) -> tuple[float, int]:
     """Side of the box (Mpc/h) and number of planes."""
-    far = None if box_size and num_planes else depth(cosmo, nz)
+    if box_size is not None:
+        checks.positive(box_size, "box_size")
+    is_given = bool(box_size and num_planes)
+    far = None if is_given else depth(sources_of(cosmo, nz))
     checks.require(
-        far is not None or bool(box_size and num_planes), "num_planes",
+        is_given or far is not None, "num_planes",
         "be given, with `box_size`, where nothing is known of the cosmology", num_planes,
     )  # fmt: skip
-    box_size = box_size or np.deg2rad(field_size_deg) * far / max_repeats
-    checks.positive(box_size, "box_size")
-    thickness = box_size / simulation.get("num_slabs", 1)
-    # 1e-6: a last plane that holds nothing but rounding is none.
-    return float(box_size), num_planes or max(1, int(np.ceil(far / thickness - 1e-6)))
+    return box_around(far, box_size=box_size, num_planes=num_planes, **field)
 
 
 @compiled

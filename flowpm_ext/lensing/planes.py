@@ -9,6 +9,7 @@ import tensorflow as tf
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import Structure, TensorLike, cast, floating, static
 from flowpm_ext.mesh import painting
+from flowpm_ext.pm.potential_descent import BandPassedGravity
 from flowpm_ext.pm.views import Look
 
 # The 48 ways to turn and mirror a cube onto itself.
@@ -68,6 +69,7 @@ class Slab(Look):
         num_pixels: Pixels of the plane along a side.
         num_slabs: Slabs in a box.
         window: How particles are spread, "cic" or "tsc".
+        descent: What moves the particles before they are seen, or None.
     """
 
     batch_size: int = static()
@@ -76,13 +78,20 @@ class Slab(Look):
     num_pixels: int = static()
     num_slabs: int = static(default=1)
     window: str = static(default="cic")
+    descent: BandPassedGravity | None = static(default=None)  # noqa: RUF009 (a field)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.batch_size, self.num_pixels, self.num_pixels
 
     def __call__(
-        self, position: tf.Tensor, turn: tf.Tensor, shift: tf.Tensor, box: tf.Tensor
+        self,
+        position: tf.Tensor,
+        turn: tf.Tensor,
+        shift: tf.Tensor,
+        box: tf.Tensor,
+        alpha: tf.Tensor | None = None,
+        band: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Mean overdensity along the third axis of the turned and shifted box.
 
@@ -91,6 +100,8 @@ class Slab(Look):
             turn: Rotation, maybe with a reflection, shape [batch_size, 3, 3].
             shift: Shift after the rotation (cells), shape [batch_size, 3].
             box: Which of the boxes, a whole number.
+            alpha: Strength of the descent, shape [batch_size or 1, 1, 1].
+            band: Both ends of its band (radians per cell), shape [2].
 
         Returns:
             Overdensity, shape [batch_size, num_pixels, num_pixels].
@@ -98,6 +109,8 @@ class Slab(Look):
         if self.num_boxes > 1:
             shape = [self.batch_size, self.num_boxes, *position.shape[1:]]
             position = tf.gather(tf.reshape(position, shape), tf.cast(box, tf.int32), axis=1)
+        if self.descent is not None:
+            position += alpha * self.descent(position, band)
         x = tf.matmul(position, turn) + shift[:, None]
         mass = None
         if self.num_slabs > 1:

@@ -9,9 +9,8 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.types import known
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.lensing.planes import LensPlanes
-from flowpm_ext.lensing.sources import check_bins, depth, require_within
+from flowpm_ext.lensing.sources import check_bins, depth, require_within, sources_of
 from flowpm_ext.mesh import painting
 
 
@@ -88,10 +87,10 @@ def check_field(
     check_bins(nz)
     checks.positive(field_size_deg, "field_size_deg")
     checks.positive(max_repeats, "max_repeats")
-    for name, count in (("num_pixels", num_pixels), ("supersampling", supersampling)):
-        checks.require(is_count(count), name, "be a positive integer", count)
-    require_within(cosmo, nz, planes.chi[-1] + planes.thickness / 2)
-    far, side = depth(cosmo, nz), known(planes.side)
+    checks.positive_integers(num_pixels=num_pixels, supersampling=supersampling)
+    sources = sources_of(cosmo, nz)
+    require_within(sources, planes.chi[-1] + planes.thickness / 2)
+    far, side = depth(sources), known(planes.side)
     if far is None or side is None:
         return
     is_lens = known(planes.chi) < far
@@ -102,3 +101,32 @@ def check_field(
         f"{field_size_deg:g} deg, {width:.0f} Mpc/h there",
         "Take a larger box, or a larger `max_repeats` and see structure repeat.",
     )  # fmt: skip
+
+
+def box_around(
+    far: float | None,
+    field_size_deg: float,
+    box_size: float | None = None,
+    num_planes: int | None = None,
+    num_slabs: int = 1,
+    max_repeats: float = 1.0,
+    margin: float = 1.0,
+) -> tuple[float, int]:
+    """The least box that a field fits into, and the planes that reach its sources.
+
+    Args:
+        far: Distance of the last sources (Mpc/h); needed for what is not given.
+        field_size_deg: Side of the field (degrees).
+        box_size: Side of the box (Mpc/h), where it is given.
+        num_planes: Number of planes, where it is given.
+        num_slabs: Planes in one box.
+        max_repeats: How often the side of the box may fit into the field at the last sources.
+        margin: Factor by which a box that is not given is wider.
+
+    Returns:
+        Side of the box (Mpc/h) and number of planes.
+    """
+    box_size = box_size or margin * np.deg2rad(field_size_deg) * far / max_repeats
+    # 1e-6: a last plane that holds nothing but rounding is none.
+    planes = num_planes or max(1, int(np.ceil(far * num_slabs / box_size - 1e-6)))
+    return float(box_size), planes

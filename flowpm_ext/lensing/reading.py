@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.lensing.datasets import FIX, FORMAT_VERSION, KIND, SHARDS, Failure, read_failures
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -166,7 +165,7 @@ class MapDataset:
         return _Sequence(self, members, batch_size, shuffle_seed, **options)
 
     def _checked(self, split: str | None, batch_size: int) -> np.ndarray:
-        checks.require(is_count(batch_size), "batch_size", "be a positive integer", batch_size)
+        checks.positive_integers(batch_size=batch_size)
         members = self.members(split)
         checks.require(len(members) > 0, "split", "hold maps", split)
         return members

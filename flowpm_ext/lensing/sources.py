@@ -60,19 +60,31 @@ def check_bins(nz: Sequence[RedshiftDistribution]) -> None:
         )  # fmt: skip
 
 
-def depth(cosmo: Cosmology, nz: Sequence[RedshiftDistribution]) -> float | None:
-    """Distance that all but a thousandth of the galaxies of every bin lie within (Mpc/h).
+def sources_of(cosmo: Cosmology, nz: Sequence[RedshiftDistribution]) -> list[Sources]:
+    """The sources of each bin.
 
     Args:
         cosmo: Cosmology, or a batch.
         nz: n(z) of each bin.
 
     Returns:
+        Nodes, for each bin.
+    """
+    return [Sources.of(cosmo, one) for one in nz]
+
+
+def depth(sources: Sequence[Sources]) -> float | None:
+    """Distance that all but a thousandth of the galaxies of every bin lie within (Mpc/h).
+
+    Args:
+        sources: Those of each bin.
+
+    Returns:
         The largest such distance, over bins and cosmologies; None where it is not known yet.
     """
     farthest = 0.0
-    for one in nz:
-        chi, weight = (known(x) for x in Sources.of(cosmo, one))
+    for one in sources:
+        chi, weight = (known(x) for x in one)
         if chi is None or weight is None:
             return None
         last = np.flatnonzero(np.cumsum(weight[::-1])[::-1] > BEYOND)[-1]
@@ -80,20 +92,19 @@ def depth(cosmo: Cosmology, nz: Sequence[RedshiftDistribution]) -> float | None:
     return farthest
 
 
-def require_within(cosmo: Cosmology, nz: Sequence[RedshiftDistribution], end: tf.Tensor) -> None:
+def require_within(sources: Sequence[Sources], end: tf.Tensor) -> None:
     """Refuse sources behind the last plane.
 
     Args:
-        cosmo: Cosmology, or a batch.
-        nz: n(z) of each bin.
+        sources: Those of each bin.
         end: Distance at which the last slab ends (Mpc/h).
 
     Raises:
         ValueError: If more than a thousandth of the galaxies of a bin lie behind it.
     """
     end = known(end)
-    for number, one in enumerate(nz):
-        chi, weight = (known(x) for x in Sources.of(cosmo, one))
+    for number, one in enumerate(sources):
+        chi, weight = (known(x) for x in one)
         if chi is None or weight is None or end is None:
             continue
         # 1e-6 lets a source at the very end pass.

@@ -1,6 +1,5 @@
 """Convergence maps drawn from theory alone: Gaussian and lognormal, correlated between bins."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +9,10 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.seeds import standard_normal, stateless_seed
 from flowpm_ext.core.types import TensorLike, cast
-from flowpm_ext.cosmology.angular_cl import angular_cl
+from flowpm_ext.cosmology.angular_cl import angular_cl, tracer_pairs
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.probes import WeakLensing
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.fields.spectrum import root, scaled
 from flowpm_ext.lensing.sources import check_bins
 from flowpm_ext.numerics import fourier
@@ -138,6 +136,27 @@ def empty_beam_shift(z: TensorLike) -> tf.Tensor:
     return z * (0.008 + z * (0.029 + z * (-0.0079 + z * 0.00065)))
 
 
+def number_of_maps(cosmo: Cosmology, batch_size: int) -> int:
+    """Number of maps: that of cosmologies in a batch.
+
+    Args:
+        cosmo: Cosmology, or a batch.
+        batch_size: What was asked for; 1 where the cosmologies say it.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is neither 1 nor that of the cosmologies.
+    """
+    size = cosmo.batch_size
+    checks.require(
+        size is None or batch_size in (1, size), "batch_size", "be that of the cosmologies",
+        batch_size,
+    )  # fmt: skip
+    return size or batch_size
+
+
 def _theory_maps(
     cosmo: Cosmology,
     nz: Sequence[RedshiftDistribution],
@@ -153,16 +172,11 @@ def _theory_maps(
     require_cosmology(cosmo)
     check_bins(nz)
     checks.positive(field_size_deg, "field_size_deg")
-    for name, count in (("num_pixels", num_pixels), ("batch_size", batch_size)):
-        checks.require(is_count(count), name, "be a positive integer", count)
+    checks.positive_integers(num_pixels=num_pixels, batch_size=batch_size)
     pixel_size = np.deg2rad(field_size_deg) / num_pixels
     ell = _knots(num_pixels) / pixel_size
     cl = angular_cl(cosmo, ell, [WeakLensing(tuple(nz), ia_bias)])
-    if cosmo.batch_size:
-        checks.require(
-            batch_size in (1, cl.shape[0]), "batch_size", "be that of the cosmologies", batch_size
-        )
-        batch_size = cl.shape[0]
+    batch_size = number_of_maps(cosmo, batch_size)
     seed = stateless_seed(seed)  # as a tensor: another seed is not another trace
     return _drawn(cl, seed, float(pixel_size), num_pixels, batch_size, dtype.name, shift)
 
@@ -217,7 +231,7 @@ def _knots(num_pixels: int) -> np.ndarray:
 def _pairs(num_cl: int) -> list[tuple[int, int]]:
     """Pairs of bins in the order of `angular_cl`."""
     num_bins = int((np.sqrt(8 * num_cl + 1) - 1) / 2 + 0.5)
-    return list(itertools.combinations_with_replacement(range(num_bins), 2))
+    return list(zip(*tracer_pairs(num_bins), strict=True))
 
 
 def _underlying(power: Pairs, shift: tf.Tensor, num_pixels: int) -> tuple[Pairs, list[tf.Tensor]]:

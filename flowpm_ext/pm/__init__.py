@@ -3,7 +3,17 @@
 from flowpm_ext.pm.fourier_filter import FourierFilter
 from flowpm_ext.pm.lpt import lpt_init
 from flowpm_ext.pm.nbody import nbody
-from flowpm_ext.pm.potential_descent import potential_gradient_descent
+from flowpm_ext.pm.potential_descent import Sharpening, potential_gradient_descent
+from flowpm_ext.pm.sharpening import SharpeningFit, fit_sharpening
 from flowpm_ext.pm.state import ParticleState
 
-__all__ = ["FourierFilter", "ParticleState", "lpt_init", "nbody", "potential_gradient_descent"]
+__all__ = [
+    "FourierFilter",
+    "ParticleState",
+    "Sharpening",
+    "SharpeningFit",
+    "fit_sharpening",
+    "lpt_init",
+    "nbody",
+    "potential_gradient_descent",
+]

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import Structure, static
-from flowpm_ext.fields.arguments import is_count
 from flowpm_ext.fields.spectrum import scaled
 from flowpm_ext.mesh import AbstractMesh, LocalMesh
 from flowpm_ext.mesh.base import mesh_sides
@@ -57,7 +56,7 @@ class Gravity(Structure):
         References:
             Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
         """
-        checks.require(is_count(factor), "force_mesh_factor", "be a positive integer", factor)
+        checks.positive_integers(force_mesh_factor=factor)
         checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
         sides = tuple(int(factor) * side for side in mesh_sides(mesh_shape))
         return cls(LocalMesh(sides, window), int(factor), gradient_kernel)

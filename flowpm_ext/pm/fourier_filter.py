@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.fields.arguments import is_count
 
 
 @keras.saving.register_keras_serializable(package="flowpm_ext")
@@ -31,8 +30,7 @@ class FourierFilter(keras.layers.Layer):
     """
 
     def __init__(self, units: int = 16, num_layers: int = 2, seed: int = 0, **kwargs: Any) -> None:
-        checks.require(is_count(units), "units", "be a positive integer", units)
-        checks.require(is_count(num_layers), "num_layers", "be a positive integer", num_layers)
+        checks.positive_integers(units=units, num_layers=num_layers)
         super().__init__(**kwargs)
         self.units, self.num_layers, self.seed = int(units), int(num_layers), seed
         self.hidden = [self._sines(number) for number in range(self.num_layers)]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled, zeros
-from flowpm_ext.core.gradients import recomputed
+from flowpm_ext.core.gradients import recomputed, with_own_gradient
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.steps import Plan
 from flowpm_ext.pm.views import Views, with_row
@@ -90,21 +90,29 @@ def integrate(
         Li et al. 2022, arXiv:2211.09815, for the adjoint of a particle-mesh simulation.
     """
     checks.one_of(gradient, "gradient", GRADIENTS)
-    course = Course(*(_along_time(x, position) for x in (plan.drift, plan.scale, plan.kick)))
+    course = Course(*(along_time(x, position) for x in (plan.drift, plan.scale, plan.kick)))
     if response is not None:
         course = course._replace(response=(tf.cast(response, position.dtype),))
     if views is not None:
         arguments = tuple(tf.cast(x, position.dtype) for x in views.arguments)
         course = course._replace(
-            seen_after=(_along_time(views.drift, position),), arguments=arguments
+            seen_after=(along_time(views.drift, position),), arguments=arguments
         )
     run = {"adjoint": _reversible, "checkpoint": _checkpointed, "autodiff": _taped}[gradient]
     end, images = run(Run(force, views), Particles(position, momentum), course)
     return *end, *images
 
 
-def _along_time(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Factors [batch..., n] as [n, batch or 1, 1, 1], in the dtype of the particles."""
+def along_time(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """Factors with time first, ready to multiply particles.
+
+    Args:
+        x: Any unit, shape [batch..., n].
+        position: Particles or fields, for the dtype.
+
+    Returns:
+        In that dtype, shape [n, batch or 1, 1, 1].
+    """
     x = tf.cast(x, position.dtype)
     x = x[None] if x.shape.rank == 1 else x
     return tf.transpose(x)[:, :, None, None]
@@ -113,53 +121,34 @@ def _along_time(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
 def _reversible(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
     """The plan, with a gradient that keeps only its end and runs it back."""
 
-    def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
+    @with_own_gradient
+    def whole(start: Particles, course: Course) -> tuple[tuple, Callable]:
         # Higher orders go through `recomputed`: no loop is ever differentiated from outside.
         end, images, _ = recomputed(functools.partial(_forward, run))(start, course)
         pull = recomputed(functools.partial(_backward, run))
-        return (end, images), lambda *upstream: pull(start, end, course, upstream)
+        return (end, images), lambda upstream: pull(start, end, course, upstream)
 
-    return _custom(with_gradient, start, course)
+    return whole(start, course)
 
 
 def _checkpointed(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
     """The plan, with a gradient that keeps the state at every force."""
 
-    def with_gradient(start: Particles, course: Course) -> tuple[tuple, Callable]:
+    @with_own_gradient
+    def whole(start: Particles, course: Course) -> tuple[tuple, Callable]:
         num_forces = course.kick.shape[0]
         history = [zeros([num_forces, *x.shape], x.dtype) for x in start]
         forward = recomputed(functools.partial(_forward, run))
         end, images, history = forward(start, course, history)
         pull = recomputed(functools.partial(_backward, run))
-        return (end, images), lambda *upstream: pull(start, end, course, upstream, history)
+        return (end, images), lambda upstream: pull(start, end, course, upstream, history)
 
-    return _custom(with_gradient, start, course)
+    return whole(start, course)
 
 
 def _taped(run: Run, start: Particles, course: Course) -> tuple[Particles, Images]:
     """The plan, with the gradient that TensorFlow finds for it."""
     return recomputed(lambda start, course: _forward(run, start, course)[:2])(start, course)
-
-
-def _custom(with_gradient: Callable, start: Particles, course: Course) -> tuple[Particles, Images]:
-    """A function of structures with a gradient of its own, where TensorFlow knows flat lists.
-
-    `with_gradient` returns a result and a function from gradients by the result to those by
-    `start` and `course`, all of them structures.
-    """
-    inputs = (start, course)
-
-    @tf.custom_gradient
-    def run(*flat: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
-        result, pull = with_gradient(*tf.nest.pack_sequence_as(inputs, flat))
-
-        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
-            return tf.nest.flatten(pull(*tf.nest.pack_sequence_as(result, upstream)))
-
-        return tf.nest.flatten(result), gradient
-
-    x, p, *images = run(*tf.nest.flatten(inputs))
-    return Particles(x, p), tuple(images)
 
 
 def _forward(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.memory import require_memory
@@ -14,6 +15,7 @@ from flowpm_ext.pm.calls import takes_cosmology
 from flowpm_ext.pm.forces import Correction, Gravity
 from flowpm_ext.pm.integrate import GRADIENTS, integrate
 from flowpm_ext.pm.state import ParticleState, require_batch, require_state
+from flowpm_ext.pm.views import Sight, Views
 
 # Numbers held at once, at the least: particles, forces and where they are read; the mesh, its
 # modes and the gradient of the potential. Differentiating takes some three times more.
@@ -73,19 +75,18 @@ def nbody(
     require_batch(cosmo, state.position)
     stages = steps.checked_stages(stages, state.a)
     force = Gravity.on(mesh_shape, force_mesh_factor, gradient_kernel, window)
-    _require_memory(state, force, gradient, stages.shape[0] if stages.shape[0] else 0)
-    checks.one_of(gradient, "gradient", GRADIENTS)
-    checks.one_of(integrator, "integrator", steps.INTEGRATORS)
+    require_memory_for(state.position, force, gradient, stages)
+    options = (force, integrator, gradient, correction)
     if snapshots is None:
-        return _run(cosmo, state, stages, force, integrator, gradient, correction)
+        return run(cosmo, state, stages, *options)[0]
     states = []
     for part in _parts(stages, snapshots):
-        state = _run(cosmo, state, part, force, integrator, gradient, correction)
+        state, _ = run(cosmo, state, part, *options)
         states.append(state)
     return states
 
 
-def _run(
+def run(
     cosmo: Cosmology,
     state: ParticleState,
     stages: steps.Stages,
@@ -93,14 +94,42 @@ def _run(
     integrator: str,
     gradient: str,
     correction: Correction | None,
-) -> ParticleState:
-    """The state at the last of these stages."""
+    sight: Sight | None = None,
+) -> tuple[ParticleState, tf.Tensor | None]:
+    """The state at the last of checked stages, and what was seen on the way.
+
+    Args:
+        cosmo: Cosmology, or a batch as long as that of the state.
+        state: Particles at the first stage.
+        stages: Scale factors, shape [num_steps + 1].
+        force: The force.
+        integrator: As for `nbody`.
+        gradient: As for `nbody`.
+        correction: As for `nbody`.
+        sight: What to see of the positions, and when.
+
+    Returns:
+        The state, and all views, [num_views, *sight.look.shape].
+
+    Raises:
+        ValueError: If an option does not fit.
+
+    References:
+        Feng et al. 2016, arXiv:1603.00476.
+    """
+    checks.one_of(gradient, "gradient", GRADIENTS)
+    checks.one_of(integrator, "integrator", steps.INTEGRATORS)
     plan = steps.plan(cosmo, stages, integrator)
     if gradient == "adjoint":
         steps.require_reversible(plan)
+    views = None
+    if sight is not None:
+        start, drift = steps.on_the_way(cosmo, stages, plan, integrator, sight.a)
+        views = Views(start, drift, sight.look, sight.arguments)
     response = force.response(correction, plan.a, state.position.dtype)
-    end = integrate(state.position, state.momentum, plan, force, gradient, response)
-    return ParticleState(*end, cast(stages[-1], state.position.dtype))
+    (*end,) = integrate(state.position, state.momentum, plan, force, gradient, response, views)
+    images = end.pop() if views else None
+    return ParticleState(*end, cast(stages[-1], state.position.dtype)), images
 
 
 def _parts(stages: steps.Stages, snapshots: TensorLike) -> list[np.ndarray]:
@@ -123,17 +152,30 @@ def _parts(stages: steps.Stages, snapshots: TensorLike) -> list[np.ndarray]:
     return [merged[i : j + 1] for i, j in zip(starts, ends, strict=True)]
 
 
-def _require_memory(state: ParticleState, force: Gravity, gradient: str, num_steps: int) -> None:
-    """Refuse a simulation that cannot fit, where its size is known."""
-    batch, num_particles, _ = state.position.shape
+def require_memory_for(
+    position: tf.Tensor, force: Gravity, gradient: str, stages: steps.Stages
+) -> None:
+    """Refuse a simulation that cannot fit, where its size is known.
+
+    Args:
+        position: Positions, shape [batch, num_particles, 3].
+        force: The force.
+        gradient: As for `nbody`.
+        stages: Scale factors, shape [num_steps + 1].
+
+    Raises:
+        ValueError: If the machine has too little memory.
+    """
+    batch, num_particles, _ = position.shape
     if batch is None:
         return
+    num_steps = stages.shape[0] or 0
     cells = math.prod(force.mesh.shape)
     # What a gradient keeps; "autodiff" keeps more, which only a tape decides.
     kept = 6 * num_steps if gradient == "checkpoint" else 0
     numbers = batch * ((NUMBERS_PER_PARTICLE + kept) * num_particles + NUMBERS_PER_CELL * cells)
     require_memory(
-        numbers * state.position.dtype.size,
+        numbers * position.dtype.size,
         f"A simulation of {batch} x {num_particles} particles on {cells} cells",
         "Take a smaller batch or mesh, or a smaller `force_mesh_factor`.",
     )

@@ -1,15 +1,51 @@
 """A step down the potential, which sharpens what a mesh and long time steps leave smooth."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
-from flowpm_ext.core.types import TensorLike, cast
+from flowpm_ext.core.types import Structure, TensorLike, cast
 from flowpm_ext.fields.arguments import per_field
 from flowpm_ext.pm import kernels
 from flowpm_ext.pm.forces import Gravity
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpening(Structure):
+    """A step of `potential_gradient_descent` that changes with time.
+
+    Attributes:
+        alpha: Strength at a = 1 (dimensionless), a scalar.
+        k_long: Below this wavenumber nothing is moved (h/Mpc); 0 for no such limit.
+        k_short: Above this wavenumber nothing is moved (h/Mpc).
+        exponent: Power of the scale factor that the strength grows with.
+
+    References:
+        Dai, Feng & Seljak 2018, arXiv:1804.00671.
+    """
+
+    alpha: TensorLike
+    k_long: TensorLike
+    k_short: TensorLike
+    exponent: TensorLike = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "k_long", "k_short", "exponent"):
+            checks.rank(getattr(self, name), name, 0)
+            checks.finite(getattr(self, name), name)
+        checks.non_negative(self.k_long, "k_long")
+        checks.positive(self.k_short, "k_short")
+
+    def strength(self, a: tf.Tensor) -> tf.Tensor:
+        """Strength at scale factors of any shape."""
+        return cast(self.alpha, a.dtype) * a ** cast(self.exponent, a.dtype)
+
+    def band(self, cell: TensorLike, dtype: tf.DType) -> tf.Tensor:
+        """Both ends of the band (radians per cell), shape [2], for cells of a side (Mpc/h)."""
+        return cast(cell, dtype) * tf.stack([cast(k, dtype) for k in (self.k_long, self.k_short)])
 
 
 def potential_gradient_descent(
@@ -53,7 +89,7 @@ def potential_gradient_descent(
         Dai, Feng & Seljak 2018, arXiv:1804.00671.
     """
     position = _checked_position(position)
-    force = _BandPassedGravity.on(mesh_shape, force_mesh_factor, gradient_kernel, window)
+    force = BandPassedGravity.on(mesh_shape, force_mesh_factor, gradient_kernel, window)
     alpha = per_field(alpha, "alpha", position)
     checks.rank(k_long, "k_long", 0)
     checks.rank(k_short, "k_short", 0)
@@ -63,7 +99,7 @@ def potential_gradient_descent(
     return _moved(position, alpha, band, force)
 
 
-class _BandPassedGravity(Gravity):
+class BandPassedGravity(Gravity):
     """Gravity whose response is the two ends of a band, exact on every mode.
 
     Between the nodes of a tabulated response the cut at long waves, which is steep, would be
@@ -71,6 +107,7 @@ class _BandPassedGravity(Gravity):
     """
 
     def response_on_modes(self, response: tf.Tensor) -> tf.Tensor:
+        """Multiplier of each mode."""
         k_long, k_short = tf.unstack(response / self.refinement)
         square = kernels.squared_wavenumber(self.mesh, response.dtype)
         inverse = kernels.inverse_laplacian(self.mesh, response.dtype)  # -1 / k**2, and no pole
@@ -79,7 +116,7 @@ class _BandPassedGravity(Gravity):
 
 @compiled
 def _moved(
-    position: tf.Tensor, alpha: tf.Tensor, band: tf.Tensor, force: _BandPassedGravity
+    position: tf.Tensor, alpha: tf.Tensor, band: tf.Tensor, force: BandPassedGravity
 ) -> tf.Tensor:
     return position + alpha * force(position, band)
 

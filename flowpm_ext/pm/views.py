@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -20,6 +21,20 @@ class Look(Structure, abc.ABC):
     @abc.abstractmethod
     def __call__(self, position: tf.Tensor, *arguments: tf.Tensor) -> tf.Tensor:
         """View of positions (cells) [batch, num_particles, 3] and the arguments of the view."""
+
+
+class Sight(NamedTuple):
+    """What to see of a simulation, and when.
+
+    Attributes:
+        look: What to see.
+        a: Scale factors of the views, increasing, [batch..., num_views].
+        arguments: Arguments of the look, with one row for each view, [num_views, ...] each.
+    """
+
+    look: Look
+    a: tf.Tensor
+    arguments: tuple[tf.Tensor, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from flowpm_ext.cosmology import background, power
 from flowpm_ext.cosmology.redshift import delta_nz
 from flowpm_ext.lensing import born, light_cone, lightcone
 from flowpm_ext.lensing.planes import TURNS, Slab, orientations
+from flowpm_ext.pm import Sharpening, nbody, potential_gradient_descent
 
 COSMO = fpm.Planck15()
 N, BOX = 16, 200.0
@@ -102,6 +103,50 @@ def test_boxes_follow_each_other():
     planes = light_cone(COSMO, empty, BOX, 3, num_boxes=2, plane_resolution=1)
     spread = np.std(planes.overdensity, axis=(1, 2, 3))
     assert spread[1] < 1e-9 < 0.05 < min(spread[0], spread[2])
+
+
+@pytest.mark.parametrize("num_boxes", [1, 2])
+def test_planes_are_of_sharpened_particles(num_boxes):
+    """The nearest plane, as a snapshot at its time moved by hand."""
+    delta, cell = field(batch_size=num_boxes), BOX / N
+    sharpening = Sharpening(alpha=0.3, k_long=0.05, k_short=0.4, exponent=1.5)
+    stages = np.linspace(0.1, 1, 5)
+    planes = light_cone(
+        COSMO, delta, BOX, 2, num_boxes=num_boxes, plane_resolution=2, stages=stages,
+        force_mesh_factor=2, sharpening=sharpening, seed=4,
+    )  # fmt: skip
+    look = Slab(1, num_boxes, N, 2 * N)
+    turn, shift, box = orientations(2, look, 4, tf.float64)
+    a = float(background.a_of_chi(COSMO, BOX / 2))
+    # A light cone sees particles between its forces; so do the snapshots of its stages.
+    state = fpm.lpt_init(COSMO, delta, stages[0])
+    before = nbody(COSMO, state, stages[:-1], N, force_mesh_factor=2)
+    x = nbody(COSMO, before, [before.a, a], N, force_mesh_factor=2).position
+    moved = potential_gradient_descent(x, N, 0.3 * a**1.5, 0.05 * cell, 0.4 * cell, 2)
+    blunt, sharp = (look(y, turn[0], shift[0], box[0]) for y in (x, moved))
+    error = np.std(planes.overdensity[0] - sharp)
+    assert error < 0.05 * np.std(sharp - blunt)  # steps of other lengths
+
+
+@pytest.mark.parametrize("name", ["alpha", "k_long", "k_short", "exponent"])
+def test_gradient_of_a_statistic_by_the_sharpening(name):
+    delta = field()
+    numbers = {"alpha": 0.1, "k_long": 0.05, "k_short": 0.4, "exponent": 0.5}
+
+    def statistic(value):
+        planes = light_cone(
+            COSMO, delta, BOX, 3, plane_resolution=2, stages=np.linspace(0.1, 1, 5),
+            sharpening=Sharpening(**numbers | {name: value}),
+        )  # fmt: skip
+        return 1e6 * tf.reduce_mean(born(COSMO, planes, [delta_nz(0.2)], 5.0, 16) ** 2)
+
+    value = tf.constant(numbers[name], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        loss = statistic(value)
+    h = 1e-6
+    difference = (statistic(value + h) - statistic(value - h)) / (2 * h)
+    np.testing.assert_allclose(tape.gradient(loss, value), difference, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Omega_c", "sigma8"])
