@@ -50,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = commands.add_parser("map", help=about, description=about).add_argument
     add("catalogue", nargs="?", metavar="CATALOGUE", help="FITS, HDF5 or ECSV table of galaxies")
     add("--simulate", action="store_true", help="map a survey simulated on the spot instead")
+    add("--method", choices=("born", "lognormal"), default="born", help="of --simulate: through a "
+        "particle-mesh simulation, or lognormal, which is quick; default: born")  # fmt: skip
     add("--nz", metavar="FILE", help="redshift distribution: lower edge of a bin, galaxies in it")
     add("--clusters", metavar="FILE", help="positions to stack on: id, ra, dec, z")
     add("--out", metavar="DIR", required=True, help="folder for the maps, figure and report")
@@ -131,7 +133,7 @@ def _check_source(options: argparse.Namespace) -> None:
     """Refuse to have no catalogue, or what describes one beside `--simulate`."""
     if not (options.catalogue or options.simulate):
         raise ValueError("`CATALOGUE` must be given, or `--simulate` without one.")
-    names = ("catalogue", "nz", "clusters", "columns", "flip_e2")
+    names = ("catalogue", "clusters", "columns", "flip_e2")
     given = [name for name in names if getattr(options, name)]
     if options.simulate and given:
         words = ["CATALOGUE" if n == "catalogue" else f"--{n.replace('_', '-')}" for n in given]
@@ -149,7 +151,9 @@ def _simulated(options: argparse.Namespace, stage: pathlib.Path) -> dict[str, An
     """The same for a simulated survey, from the files that it leaves, with its truth."""
     from priors.simulated_survey import simulate_survey
 
-    survey = simulate_survey(options.pixel_size_arcmin, options.seed, _cosmology(options))
+    survey = simulate_survey(
+        options.pixel_size_arcmin, options.seed, _cosmology(options), options.nz, options.method
+    )
     for name in ("catalogue", "clusters", "nz"):
         kind = "fits" if name == "catalogue" else "ecsv"
         path = stage / f"simulated_{name}.{kind}"

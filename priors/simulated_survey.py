@@ -1,5 +1,6 @@
 """A survey made on the spot: known convergence, seen through a mask and noisy galaxies."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,11 +8,13 @@ from astropy.table import Table
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
-from flowpm_ext.core import seeds
-from flowpm_ext.cosmology import Cosmology
-from flowpm_ext.fields import lognormal
+from flowpm_ext.core import checks, seeds
+from flowpm_ext.cosmology import Cosmology, Planck18, redshift
+from flowpm_ext.lensing import convergence_maps
+from flowpm_ext.pm import Sharpening
+from priors.catalogue import Source, read_nz
 from priors.estimators import KaiserSquiresEstimator
-from priors.mass_mapping import MassMap, theory_power
+from priors.mass_mapping import MassMap
 from priors.operators import KaiserSquires
 from priors.sky_grid import SkyGrid
 
@@ -21,8 +24,14 @@ FOOTPRINT_ARCMIN, MAP_ARCMIN, POINTING_ARCMIN = 81.0, 104.4, 3.4
 GALAXIES_PER_ARCMIN2, SIGMA_E = 72.0, 0.305
 MISSING_FRACTION = 0.4  # of the pointings along the edge
 STARS_PER_ARCMIN2, STAR_ARCMIN = 0.05, (0.25, 2.0)  # number, least and largest radius
-# Convergence towards sources at z = 1.3 of a beam that meets no mass, with the sign turned.
-EMPTY_BEAM = 0.06
+# A box as wide as the field at its farthest galaxies has cells of some 1.3 Mpc/h, for which
+# `fit_sharpening(Planck18(), 64, 80.0, force_mesh_factor=2)` finds this sharpening.
+SIMULATION = {
+    "mesh_shape": 128,
+    "force_mesh_factor": 2,
+    "sharpening": Sharpening(alpha=0.0032, k_long=0.278, k_short=7.81, exponent=-1.75),
+}
+METHODS = ("born", "lognormal")
 NUM_CLUSTERS = 40
 # Nearly the best that smoothing does for Kaiser-Squires at this depth.
 KS_SMOOTHING_ARCMIN = 1.0
@@ -41,28 +50,37 @@ class SimulatedSurvey(NamedTuple):
 
 
 def simulate_survey(
-    pixel_size_arcmin: float = 0.29, seed: int = 0, cosmo: Cosmology | None = None
+    pixel_size_arcmin: float = 0.29,
+    seed: int = 0,
+    cosmo: Cosmology | None = None,
+    nz: Source | Sequence | None = None,
+    method: str = "born",
 ) -> SimulatedSurvey:
-    """Simulated shear survey of 1.8 square degrees with a known, lognormal convergence.
+    """Simulated shear survey of 1.8 square degrees with a known convergence.
 
-    The convergence has the Limber C_ell of the survey's n(z) and the skewness of a lognormal
-    field; galaxies carry its reduced shear and shape noise; pointings missing along the edge
-    and circles around bright stars are cut out.
+    The convergence is that of a particle-mesh simulation seen by the survey's galaxies, or
+    lognormal with the Limber C_ell of their n(z); galaxies carry its reduced shear and shape
+    noise; pointings missing along the edge and circles around bright stars are cut out.
 
     Args:
         pixel_size_arcmin: Side of the pixels that the survey will be mapped in (arcmin).
         seed: Seed of everything that is drawn.
         cosmo: Cosmology; Planck18 if None.
+        nz: Redshift distribution of the galaxies: see `priors.catalogue.read_nz`. By default
+            one of faint galaxies, of mean 1.4.
+        method: "born" or "lognormal": see `convergence_maps`.
 
     Returns:
         The survey, as a `SimulatedSurvey`.
 
     Raises:
-        ValueError: If the pixels do not suit the field.
+        ValueError: If the pixels do not suit the field, the distribution cannot be read, or the
+            method is unknown.
 
     References:
         Schrabback et al. 2010, arXiv:0911.0053, for the survey that this one resembles.
     """
+    checks.one_of(method, "method", METHODS)
     corners = np.array([-0.5, 0.5]) * FOOTPRINT_ARCMIN / 60.0
     padding = (MAP_ARCMIN - FOOTPRINT_ARCMIN) / 2 - 2 * pixel_size_arcmin
     grid = SkyGrid.around(
@@ -73,14 +91,15 @@ def simulate_survey(
         (REFINEMENT * grid.shape[0], REFINEMENT * grid.shape[1]),
         grid.pixel_size_arcmin / REFINEMENT,
     )
-    nz = _source_nz()
-    power = theory_power(nz, fine, cosmo)
-    kappa = np.asarray(lognormal.lognormal_map(power, EMPTY_BEAM, seeds.fold(seed, 0))[0])
+    nz = _faint_galaxies() if nz is None else nz
+    edges, counts = read_nz(nz)
+    kappa = _convergence(redshift.histogram_nz(edges, counts), fine, cosmo, method, seed)
     random = np.random.default_rng(seed % 2**64)  # negative seeds are seeds too
     ra, dec = grid.sky_coordinates(*_observed_positions(grid, random))
     catalogue = _galaxies(ra, dec, kappa, fine, random)
     averaged = kappa.reshape(grid.shape[0], REFINEMENT, grid.shape[1], REFINEMENT).mean((1, 3))
-    return SimulatedSurvey(catalogue, _clusters(averaged, grid), nz, averaged, grid)
+    table = Table({"z": edges[:-1], "n": counts})
+    return SimulatedSurvey(catalogue, _clusters(averaged, grid), table, averaged, grid)
 
 
 def compare_with_truth(mass_map: MassMap, truth: np.ndarray) -> dict[str, float]:
@@ -118,7 +137,23 @@ def compare_with_truth(mass_map: MassMap, truth: np.ndarray) -> dict[str, float]
     }
 
 
-def _source_nz() -> Table:
+def _convergence(
+    nz: redshift.RedshiftDistribution,
+    grid: SkyGrid,
+    cosmo: Cosmology | None,
+    method: str,
+    seed: int,
+) -> np.ndarray:
+    """Convergence on a grid, from the least square that holds it."""
+    num_pixels = max(grid.shape)
+    maps = convergence_maps(
+        cosmo or Planck18(), [nz], num_pixels * grid.pixel_size_arcmin / 60, num_pixels, method,
+        seed=seeds.fold(seed, 0), **SIMULATION if method == "born" else {},
+    )  # fmt: skip
+    return maps.numpy()[0, : grid.shape[0], : grid.shape[1], 0]
+
+
+def _faint_galaxies() -> Table:
     """Distribution of faint galaxies: z**2 exp(-(z / 0.7)**1.2), of mean 1.4."""
     z = np.arange(0.0, 5.0, 0.05)
     middle = z + 0.025

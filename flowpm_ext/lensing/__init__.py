@@ -3,7 +3,7 @@
 from flowpm_ext.lensing.born import born
 from flowpm_ext.lensing.datasets import write_maps
 from flowpm_ext.lensing.lightcone import light_cone
-from flowpm_ext.lensing.maps import convergence_maps
+from flowpm_ext.lensing.maps import FinePixelWarning, convergence_maps
 from flowpm_ext.lensing.observe import observe
 from flowpm_ext.lensing.planes import LensPlanes
 from flowpm_ext.lensing.raytracing import RayTracedMaps, multiplane
@@ -13,6 +13,7 @@ from flowpm_ext.lensing.theory_maps import empty_beam_shift, gaussian_maps, logn
 
 __all__ = [
     "ConvergenceModes",
+    "FinePixelWarning",
     "LensPlanes",
     "MapDataset",
     "RayTracedMaps",

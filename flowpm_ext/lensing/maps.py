@@ -1,5 +1,6 @@
 """Convergence maps of a survey in one call."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,13 @@ from flowpm_ext.lensing.born import born
 from flowpm_ext.lensing.lightcone import light_cone
 from flowpm_ext.lensing.rays import box_around
 from flowpm_ext.lensing.raytracing import multiplane
-from flowpm_ext.lensing.sources import check_bins, depth, sources_of
+from flowpm_ext.lensing.sources import check_bins, depth, kernel_peak, sources_of
 from flowpm_ext.lensing.theory_maps import gaussian_maps, lognormal_maps, number_of_maps
+
+
+class FinePixelWarning(UserWarning):
+    """Pixels are finer than what the simulation resolves."""
+
 
 METHODS = ("born", "multiplane", "lognormal", "gaussian")
 
@@ -70,7 +76,9 @@ def convergence_maps(
         supersampling: Points along the side of a pixel, whose mean it holds; see `born`.
         max_repeats: How often the side of a box may fit into the field, where sources are behind.
         dtype: Of the simulation and the maps, float32 or float64.
-        **simulation: Options of `light_cone`: stages, integrator, force_mesh_factor, ...
+        **simulation: Options of `light_cone`: stages, integrator, force_mesh_factor,
+            sharpening, ... Without a sharpening, pixels finer than a cell of the force where
+            lensing is strongest raise a `FinePixelWarning`.
 
     Returns:
         Convergence, shape [batch_size, num_pixels, num_pixels, num_bins].
@@ -105,6 +113,9 @@ def convergence_maps(
         cosmo, nz, box_size, num_planes, field_size_deg=field_size_deg, max_repeats=max_repeats,
         num_slabs=simulation.get("num_slabs", 1),
     )  # fmt: skip
+    if simulation.get("sharpening") is None:
+        cell = box_size / (mesh_shape * simulation.get("force_mesh_factor", 1))
+        _warn_of_fine_pixels(cosmo, nz, np.deg2rad(field_size_deg) / num_pixels, cell)
     field = linear_field(
         mesh_shape, box_size, lambda k: _spectra(cosmo, k, num_boxes), size * num_boxes,
         fold(seed, 0), dtype=dtype,
@@ -153,6 +164,23 @@ def _geometry(
         "be given, with `box_size`, where nothing is known of the cosmology", num_planes,
     )  # fmt: skip
     return box_around(far, box_size=box_size, num_planes=num_planes, **field)
+
+
+def _warn_of_fine_pixels(
+    cosmo: Cosmology, nz: Sequence[RedshiftDistribution], pixel: float, cell: float
+) -> None:
+    """Say where maps are smoother than their pixels (radians), for cells of the force (Mpc/h)."""
+    for number, sources in enumerate(sources_of(cosmo, nz)):
+        peak = kernel_peak(sources)
+        if peak is not None and pixel * peak < cell:
+            warnings.warn(
+                f"A pixel of {np.rad2deg(pixel) * 60:.2g} arcmin is {pixel * peak:.2g} Mpc/h where "
+                f"nz[{number}] is lensed most, and a cell of the force {cell:.2g}: maps are smooth "
+                "there. Take a larger `mesh_shape` or `force_mesh_factor`, or make up for it with "
+                "`sharpening` (see `flowpm_ext.pm.fit_sharpening`).",
+                FinePixelWarning, stacklevel=3,
+            )  # fmt: skip
+            return
 
 
 @compiled

@@ -92,6 +92,23 @@ def depth(sources: Sequence[Sources]) -> float | None:
     return farthest
 
 
+def kernel_peak(sources: Sources) -> float | None:
+    """Distance at which matter lenses the galaxies of a bin most, in flat space (Mpc/h).
+
+    Args:
+        sources: The galaxies.
+
+    Returns:
+        The distance, over a batch of cosmologies the least; None where it is not known yet.
+    """
+    chi_s, weight = (known(x) for x in sources)
+    if chi_s is None or weight is None:
+        return None
+    chi = np.linspace(0.0, np.max(chi_s), 200)[1:]
+    behind = np.maximum(1 - chi[:, None] / chi_s[..., None, :], 0.0)
+    return float(np.min(chi[np.argmax(chi * (behind @ weight), axis=-1)]))
+
+
 def require_within(sources: Sequence[Sources], end: tf.Tensor) -> None:
     """Refuse sources behind the last plane.
 

@@ -69,3 +69,16 @@ def histogram(
     else:
         share = tf.sigmoid((values - low) / width) - tf.sigmoid((values - high) / width)
     return tf.reduce_sum(share * weights, axis=-1)
+
+
+def pixels_of(maps: tf.Tensor) -> tf.Tensor:
+    """Pixels of maps in one row.
+
+    Args:
+        maps: Maps of any unit, shape [batch, ny, nx, channels].
+
+    Returns:
+        The same, shape [batch, channels, ny * nx].
+    """
+    _, ny, nx, num_channels = maps.shape
+    return tf.reshape(tf.transpose(maps, [0, 3, 1, 2]), [-1, num_channels, ny * nx])

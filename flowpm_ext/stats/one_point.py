@@ -7,7 +7,7 @@ import tensorflow as tf
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.stats.arguments import real_maps
-from flowpm_ext.stats.histogram import bin_edges, histogram, softness
+from flowpm_ext.stats.histogram import bin_edges, histogram, pixels_of, softness
 
 
 class Moments(NamedTuple):
@@ -82,16 +82,3 @@ def _moments(maps: tf.Tensor) -> list[tf.Tensor]:
     mean = tf.reduce_mean(maps, axis=[1, 2], keepdims=True)
     square, cube, fourth = (tf.reduce_mean((maps - mean) ** n, axis=[1, 2]) for n in (2, 3, 4))
     return [mean[:, 0, 0], square, cube / square**1.5, fourth / square**2 - 3]
-
-
-def pixels_of(maps: tf.Tensor) -> tf.Tensor:
-    """Pixels of maps in one row.
-
-    Args:
-        maps: Maps of any unit, shape [batch, ny, nx, channels].
-
-    Returns:
-        The same, shape [batch, channels, ny * nx].
-    """
-    _, ny, nx, num_channels = maps.shape
-    return tf.reshape(tf.transpose(maps, [0, 3, 1, 2]), [-1, num_channels, ny * nx])

@@ -6,8 +6,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.stats.arguments import real_maps
-from flowpm_ext.stats.histogram import bin_edges, histogram, softness
-from flowpm_ext.stats.one_point import pixels_of
+from flowpm_ext.stats.histogram import bin_edges, histogram, pixels_of, softness
 
 NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 

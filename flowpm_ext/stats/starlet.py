@@ -7,8 +7,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.stats.arguments import real_maps
-from flowpm_ext.stats.histogram import bin_edges, histogram, softness
-from flowpm_ext.stats.one_point import pixels_of
+from flowpm_ext.stats.histogram import bin_edges, histogram, pixels_of, softness
 
 B3_SPLINE = (1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16)
 BOUNDARIES = ("mirror", "periodic")

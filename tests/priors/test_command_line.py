@@ -25,7 +25,21 @@ SIZE = "--pixel-size-arcmin=3"
 def demo(tmp_path_factory):
     """Folder of a simulated survey and its map."""
     out = tmp_path_factory.mktemp("demo")
-    assert main(["map", "--simulate", "--out", str(out), "--seed=1", SIZE, "--num-samples=8"]) == 0
+    assert (
+        main(
+            [
+                "map",
+                "--simulate",
+                "--method=lognormal",
+                "--out",
+                str(out),
+                "--seed=1",
+                SIZE,
+                "--num-samples=8",
+            ]
+        )
+        == 0
+    )
     return out
 
 
@@ -199,8 +213,8 @@ def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
     assert "`CATALOGUE` must be given" in refusal(capsys, "--out", out)
     simulate = ("--simulate", "--out", out)
     assert "must come without CATALOGUE: it makes" in refusal(capsys, catalogue, *simulate)
-    given = ("--nz", nz, "--clusters", far, "--flip-e2", "--columns", "ra=RA")
-    message = "`--simulate` must come without --nz, --clusters, --columns, --flip-e2: it makes its"
+    given = ("--clusters", far, "--flip-e2", "--columns", "ra=RA")
+    message = "`--simulate` must come without --clusters, --columns, --flip-e2: it makes its"
     assert message in refusal(capsys, *simulate, *given)
     assert "--out" in refusal(capsys, catalogue)
     assert "folder that can be written" in refusal(capsys, catalogue, "--out", nz / "below")

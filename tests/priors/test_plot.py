@@ -12,7 +12,7 @@ from priors.stacking import find_peaks
 
 @pytest.fixture(scope="module")
 def survey():
-    return simulate_survey(3.0, seed=2)
+    return simulate_survey(3.0, seed=2, method="lognormal")
 
 
 @pytest.fixture(scope="module")
