@@ -10,6 +10,7 @@ from flowpm_ext.command_line import quiet_start
 
 if TYPE_CHECKING:  # TensorFlow is not needed to say which options there are
     from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
+    from flowpm_ext.pm import Sharpening
 
 ABOUT = (
     "Simulate convergence maps of many cosmologies. The same command goes on with a run that was "
@@ -62,6 +63,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("supersampling", "rays along the side of a pixel; default: 1"),
     ):
         add(f"--{word}", type=int, default=argparse.SUPPRESS, metavar="N", help=text)
+    add("--sharpening", default=argparse.SUPPRESS, metavar="ALPHA,K_LONG,K_SHORT,EXPONENT",
+        help="step down the potential before a plane is seen; wavenumbers in h/Mpc")  # fmt: skip
     add("--max-repeats", type=float, default=argparse.SUPPRESS, metavar="X",
         help="boxes that the field may be wide; default: 1")  # fmt: skip
     work = parser.add_argument_group("work")
@@ -93,6 +96,8 @@ def run(options: argparse.Namespace) -> None:
         if options.steps < 1:
             raise ValueError(f"`steps` must be positive. Received: {options.steps}.")
         chosen["stages"] = np.linspace(0.1, 1.0, options.steps + 1)
+    if "sharpening" in options:
+        chosen["sharpening"] = parse_sharpening(options.sharpening)
     failures = write_maps(
         options.out, [parse_nz(text) for text in options.nz], options.num_maps, prior,
         cosmo=cosmo, sampling=options.sampling, seed=options.seed, batch_size=options.batch_size,
@@ -122,6 +127,29 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
     except ValueError:
         raise ValueError(f"`prior` must read like sigma8=0.6:1. Received: {text!r}.") from None
     return name.strip(), (low, high)
+
+
+def parse_sharpening(text: str) -> "Sharpening":
+    """A sharpening from its numbers.
+
+    Args:
+        text: Such as "0.0039,0.51,2.9,-2.1".
+
+    Returns:
+        The sharpening.
+
+    Raises:
+        ValueError: If the text is not four numbers, or they cannot be used.
+    """
+    from flowpm_ext.pm import Sharpening
+
+    try:
+        alpha, k_long, k_short, exponent = (float(word) for word in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"`sharpening` must be four numbers like 0.0039,0.51,2.9,-2.1. Received: {text!r}."
+        ) from None
+    return Sharpening(alpha, k_long, k_short, exponent)
 
 
 def parse_nz(text: str) -> "RedshiftDistribution":

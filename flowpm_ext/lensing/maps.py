@@ -174,8 +174,8 @@ def _warn_of_fine_pixels(
         peak = kernel_peak(sources)
         if peak is not None and pixel * peak < cell:
             warnings.warn(
-                f"A pixel of {np.rad2deg(pixel) * 60:.2g} arcmin is {pixel * peak:.2g} Mpc/h where "
-                f"nz[{number}] is lensed most, and a cell of the force {cell:.2g}: maps are smooth "
+                f"A pixel of {np.rad2deg(pixel) * 60:.2g} arcmin is finer than a cell of the force "
+                f"({cell:.2g} Mpc/h) where nz[{number}] is lensed most: maps are smooth "
                 "there. Take a larger `mesh_shape` or `force_mesh_factor`, or make up for it with "
                 "`sharpening` (see `flowpm_ext.pm.fit_sharpening`).",
                 FinePixelWarning, stacklevel=3,

@@ -7,6 +7,9 @@ from flowpm_ext.__main__ import main
 from flowpm_ext.lensing import MapDataset
 from flowpm_ext.lightcone_command import parse_nz, parse_range
 
+# Tests simulate on few cells.
+pytestmark = pytest.mark.filterwarnings("ignore:A pixel of:flowpm_ext.lensing.FinePixelWarning")
+
 WORDS = ["--nz", "delta:0.5", "--method", "lognormal", "--num-pixels", "8"]
 
 
@@ -30,8 +33,13 @@ def test_maps_are_made_and_added_to(tmp_path, capsys):
 
 def test_options_of_simulations_reach_them(tmp_path):
     words = ("--num-maps", 1, "--nz", "delta:0.2", "--num-pixels", 8, "--mesh", 8, "--steps", 2)
-    assert run(*words, "--integrator", "bullfrog", "--out", tmp_path) == 0
-    assert MapDataset(tmp_path).map_shape == (8, 8, 1)
+    words += ("--integrator", "bullfrog")
+    assert run(*words, "--out", tmp_path / "blunt") == 0
+    assert run(*words, "--sharpening", "0.1,0.01,0.1,-1", "--out", tmp_path / "sharp") == 0
+    blunt, sharp = (MapDataset(tmp_path / name) for name in ("blunt", "sharp"))
+    assert blunt.map_shape == sharp.map_shape == (8, 8, 1)
+    maps = [each.read(np.array([0]))[0] for each in (blunt, sharp)]
+    assert np.std(maps[0] - maps[1]) > 1e-3 * np.std(maps[0])
 
 
 def test_files_of_redshifts(tmp_path):
@@ -48,6 +56,7 @@ def test_files_of_redshifts(tmp_path):
     [
         (("--nz", "smail:1"), "`nz` must give 3 numbers for smail"),
         (("--nz", "nowhere.txt"), "`nz` must be a file, or begin with one of"),
+        (("--sharpening", "0.1"), "`sharpening` must be four numbers"),
         (("--prior", "sigma8"), "`prior` must read like sigma8=0.6:1"),
         (("--prior", "s8=0:1"), "`prior` must be one of"),
         (("--num-maps", "0"), "`num_maps` must be a positive integer"),

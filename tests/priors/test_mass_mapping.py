@@ -9,7 +9,7 @@ from astropy.table import Table
 
 import priors
 from flowpm_ext.cosmology import Planck15, Planck18, redshift
-from priors import estimators, stacking
+from priors import estimators, simulated_survey, stacking
 from priors.catalogue import Clusters, read_clusters, read_shear_catalogue
 from priors.convergence import NotConvergedWarning
 from priors.mass_mapping import theory_power
@@ -157,6 +157,21 @@ def test_truth_has_the_power_of_the_theory(survey):
     assert np.var(survey.kappa) == pytest.approx(np.mean(power), rel=0.35)
     assert abs(np.mean(survey.kappa)) < 0.01
     assert survey.kappa.min() > -0.06
+
+
+def test_survey_through_a_simulation(monkeypatch):
+    """Its mass is that of the method, its n(z) the one asked for."""
+    small = {"mesh_shape": 32, "stages": np.linspace(0.1, 1, 5)}
+    monkeypatch.setattr(simulated_survey, "SIMULATION", simulated_survey.SIMULATION | small)
+    z, n = np.array([0.5, 0.6, 0.7]), np.array([1.0, 2.0, 1.0])
+    made = simulate_survey(PIXEL, seed=1, nz=(z, n))
+    np.testing.assert_allclose(made.nz["z"], z)
+    np.testing.assert_allclose(made.nz["n"], n)
+    power = theory_power(made.nz, made.grid)
+    # Coarse: 32 cells lose most of what a pixel of 3 arcmin sees; one map scatters.
+    assert 0.1 < np.var(made.kappa) / np.mean(power) < 1.5
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        simulate_survey(PIXEL, method="gaussian")
 
 
 def test_negative_seeds_are_seeds_too():

@@ -1,14 +1,21 @@
 """Maps in one call: all methods, one program for all seeds, and what does not fit."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import flowpm_ext as fpm
-from flowpm_ext.cosmology import angular_cl, probes, redshift
-from flowpm_ext.lensing import convergence_maps, lightcone
+from flowpm_ext.cosmology import angular_cl, background, probes, redshift
+from flowpm_ext.lensing import FinePixelWarning, convergence_maps, lightcone
 from flowpm_ext.lensing.maps import METHODS
 from flowpm_ext.lensing.planes import Slab
+from flowpm_ext.lensing.sources import kernel_peak, sources_of
+from flowpm_ext.pm import Sharpening
+
+# Tests simulate on few cells.
+pytestmark = pytest.mark.filterwarnings("ignore:A pixel of:flowpm_ext.lensing.FinePixelWarning")
 
 COSMO = fpm.Planck15()
 NZ = [redshift.delta_nz(0.5), redshift.gaussian_nz(0.4, 0.05)]
@@ -108,3 +115,22 @@ def test_cosmologies_decide_the_number_of_maps():
     assert convergence_maps(batch, NZ, 5.0, 8, "gaussian").shape[0] == 2
     with pytest.raises(ValueError, match="`batch_size` must be that of the cosmologies"):
         convergence_maps(batch, NZ, 5.0, 8, "born", batch_size=3, **SMALL)
+
+
+def test_fine_pixels_are_told_and_a_sharpening_is_heard():
+    few = SMALL | {"box_size": 150.0, "num_planes": 9}
+    with pytest.warns(FinePixelWarning, match=r"19 arcmin .* force \(9.4 Mpc/h\) .*`sharpening`"):
+        blunt = convergence_maps(COSMO, NZ[:1], 5.0, 16, **few)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sharpening = Sharpening(alpha=0.1, k_long=0.01, k_short=0.5)
+        sharp = convergence_maps(COSMO, NZ[:1], 5.0, 16, sharpening=sharpening, **few)
+        convergence_maps(COSMO, NZ[:1], 5.0, 2, **few)
+    assert np.var(sharp) > 1.02 * np.var(blunt)
+
+
+def test_kernel_peaks_half_way_to_the_sources():
+    one, two = sources_of(COSMO, [redshift.delta_nz(1.0), redshift.smail_nz(2.0, 1.5, 0.5)])
+    half = float(background.radial_comoving_distance(COSMO, 0.5)) / 2
+    assert kernel_peak(one) == pytest.approx(half, rel=0.01)  # of 200 steps
+    assert 0.3 * half < kernel_peak(two) < half

@@ -13,6 +13,9 @@ from flowpm_ext.io import claimed_folder
 from flowpm_ext.lensing import MapDataset, convergence_maps, datasets, write_maps
 from flowpm_ext.lensing.design import Design
 
+# Tests simulate on few cells.
+pytestmark = pytest.mark.filterwarnings("ignore:A pixel of:flowpm_ext.lensing.FinePixelWarning")
+
 NZ = [redshift.delta_nz(0.5), redshift.delta_nz(1.0)]
 PRIOR = {"Omega_c": (0.15, 0.4), "sigma8": (0.6, 1.0)}
 OPTIONS = dict(
