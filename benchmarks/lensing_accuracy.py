@@ -32,7 +32,7 @@ BOX, FIELD_DEG, NUM_PIXELS = 205.0, 5.0, 128
 SHARPENING = Sharpening(alpha=0.00387, k_long=0.506, k_short=2.934, exponent=-2.06)
 ELL_EDGES = np.array([150, 250, 350, 450, 550, 650, 700, 800, 1000, 1300, 1700, 2200.0])
 PEAK_HEIGHT = 0.05  # convergence
-FINE_PIXELS, NUM_FINE = 512, 12
+FINE_PIXELS, NUM_FINE, NUM_FINEST = 512, 12, 2
 
 
 class Simulated(NamedTuple):
@@ -145,22 +145,22 @@ def draw_resolution(maps: dict[Simulated, np.ndarray], path: pathlib.Path) -> No
         style = {"color": color, "ls": "-" if is_sharp else "--", "marker": "o", "ms": 3}
         label = f"cell {kind.cell:.1f} Mpc/h" + (", sharpened" if is_sharp else "")
         ell, ratio, _ = over_theory(fine, edges)
-        axes[0].plot(ell, ratio, **style, label=label)
-        rows = np.array([row for row in pixel_statistics(fine)])
+        axes[0].plot(ell, ratio, **style)
+        rows = np.array(pixel_statistics(fine))
         axes[1].errorbar(rows[:, 0], rows[:, 1], rows[:, 2], **style)
-        axes[2].errorbar(rows[:, 0], rows[:, 3], rows[:, 4], **style)
+        axes[2].errorbar(rows[:, 0], rows[:, 3], rows[:, 4], **style, label=label)
     axes[0].set(xlabel=r"multipole $\ell$", ylabel=r"$C_\ell$ / halofit", ylim=(0, 1.3))
     axes[0].axhline(1, color="0.6", lw=0.8)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[2].legend(frameon=False, fontsize=8)
     axes[1].set(xlabel="pixel (arcmin)", ylabel="excess kurtosis of the convergence")
     axes[2].set(
         xlabel="pixel (arcmin)", ylabel=rf"peaks with $\kappa$ > {PEAK_HEIGHT} (1 / deg$^2$)",
         yscale="symlog",
     )  # fmt: skip
-    for axis in axes:
+    ticks = [[200, 500, 1000, 2000, 5000]] + 2 * [[0.6, 1.2, 2.3, 4.7]]
+    for axis, places in zip(axes, ticks, strict=True):
         axis.set_xscale("log")
-    for axis in axes[1:]:
-        axis.set_xticks([0.6, 1.2, 2.3, 4.7], ["0.6", "1.2", "2.3", "4.7"])
+        axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.minorticks_off()
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -209,16 +209,17 @@ def main() -> None:
         cells = (f"{100 * (r[i] - 1):+.1f} ± {100 * e[i]:.1f} %" for _, r, e in curves.values())
         print(f"| {low:.0f} to {high:.0f} | " + " | ".join(cells) + " |")
     draw_power(curves, options.figures / "lensing_power.png")
-    bent = bent_over_straight(4)
+    bent = bent_over_straight(12)
     print(f"\nBent over straight rays: {np.array2string(100 * (bent - 1), precision=2)} %")
     kinds = [Simulated("", n, factor, None) for n, factor in ((64, 1), (64, 2), (128, 2))]
     kinds += [
         Simulated("", 64, 1, fitted(64, 1)), Simulated("", 64, 2, fitted(64, 2)),
-        sharp._replace(name=""),
+        sharp._replace(name=""), Simulated("", 256, 2, None),
     ]  # fmt: skip
     maps = {}
     for i, kind in enumerate(kinds):
-        maps[kind] = kept(options.folder / f"fine_{i}.npy", kind.fine, NUM_FINE)
+        num = NUM_FINE if kind.mesh_shape <= 128 else NUM_FINEST
+        maps[kind] = kept(options.folder / f"fine_{i}.npy", kind.fine, num)
         for pixel, kurtosis, _, peaks, _ in pixel_statistics(maps[kind]):
             print(f"cell {kind.cell:.1f}, sharpened {kind.sharpening is not None}, "
                   f"pixel {pixel:.2f}: kurtosis {kurtosis:.2f}, peaks {peaks:.2f}")  # fmt: skip
