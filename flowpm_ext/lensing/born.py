@@ -7,6 +7,7 @@ import tensorflow as tf
 from flowpm_ext.core.compile import compiled
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.cosmology import distances
+from flowpm_ext.cosmology.bias import Bias, as_bias
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
 from flowpm_ext.lensing import rays
@@ -59,7 +60,8 @@ def born(
     """
     require_cosmology(cosmo)
     rays.check_field(cosmo, planes, nz, field_size_deg, num_pixels, supersampling, max_repeats)
-    weights = _weights(cosmo, tuple(nz), planes.chi, planes.thickness, ia_bias)
+    bias = None if ia_bias is None else as_bias(ia_bias, "ia_bias")
+    weights = _weights(cosmo, tuple(nz), planes.chi, planes.thickness, bias)
     place = distances.transverse(cosmo.columns(), planes.chi)
     theta = rays.angles(field_size_deg, num_pixels, supersampling, planes.overdensity.dtype)
     return _maps(planes, weights, place, theta, num_pixels, supersampling)
@@ -71,16 +73,13 @@ def _weights(
     nz: tuple[RedshiftDistribution, ...],
     chi: tf.Tensor,
     thickness: tf.Tensor,
-    ia_bias: TensorLike | None,
+    ia_bias: Bias | None,
 ) -> tf.Tensor:
     """Convergence for each unit of overdensity, [..., num_planes, num_bins]."""
-    found = []
-    for one in nz:
-        weight = thickness * lensing_weights(cosmo, one, chi)
-        if ia_bias is not None:
-            weight += alignment_weights(cosmo, one, chi, thickness, ia_bias)
-        found.append(weight)
-    return tf.stack(found, axis=-1)
+    weights = thickness * tf.stack([lensing_weights(cosmo, one, chi) for one in nz], axis=-1)
+    if ia_bias is None:
+        return weights
+    return weights + alignment_weights(cosmo, nz, chi, thickness, ia_bias)
 
 
 @compiled

@@ -65,7 +65,7 @@ def convergence_maps(
         method: "born", "multiplane", "lognormal" or "gaussian".
         batch_size: Number of maps; that of the cosmologies where they are a batch.
         seed: An integer, or a stateless seed of shape [2].
-        ia_bias: Intrinsic alignments, as for `WeakLensing`; not with "multiplane".
+        ia_bias: Intrinsic alignments, as for `WeakLensing`.
         shift: Of lognormal maps, as for `lognormal_maps`.
         mesh_shape: Particles along a side of the simulated box, 64 by default.
         box_size: Side of the box (Mpc/h); by default the least that the field fits into at the
@@ -96,7 +96,7 @@ def convergence_maps(
     checks.one_of(method, "method", METHODS)
     checks.positive(field_size_deg, "field_size_deg")
     geometry = {"mesh_shape": mesh_shape, "box_size": box_size, "num_planes": num_planes}
-    _require_fitting(method, {"shift": shift}, {"ia_bias": ia_bias}, geometry | simulation)
+    _require_fitting(method, {"shift": shift}, geometry | simulation)
     mesh_shape = mesh_shape or 64
     checks.positive_integers(num_pixels=num_pixels, batch_size=batch_size, mesh_shape=mesh_shape)
     if method == "gaussian":
@@ -123,24 +123,17 @@ def convergence_maps(
     planes = light_cone(
         cosmo, field, box_size, num_planes, num_boxes=num_boxes, seed=fold(seed, 1), **simulation
     )
-    options = {"supersampling": supersampling, "max_repeats": max_repeats}
+    options = {"supersampling": supersampling, "max_repeats": max_repeats, "ia_bias": ia_bias}
     if method == "multiplane":
         return multiplane(cosmo, planes, nz, field_size_deg, num_pixels, **options).convergence
-    return born(cosmo, planes, nz, field_size_deg, num_pixels, ia_bias=ia_bias, **options)
+    return born(cosmo, planes, nz, field_size_deg, num_pixels, **options)
 
 
 def _require_fitting(
-    method: str,
-    of_lognormal: dict[str, Any],
-    of_straight_rays: dict[str, Any],
-    of_simulation: dict[str, Any],
+    method: str, of_lognormal: dict[str, Any], of_simulation: dict[str, Any]
 ) -> None:
     """Refuse options that the method has no use for."""
-    served = (
-        (of_lognormal, ("lognormal",)),
-        (of_straight_rays, ("born", "lognormal", "gaussian")),
-        (of_simulation, ("born", "multiplane")),
-    )
+    served = ((of_lognormal, ("lognormal",)), (of_simulation, ("born", "multiplane")))
     for options, methods in served:
         for name, value in options.items():
             rule = f'be left out with method="{method}"'

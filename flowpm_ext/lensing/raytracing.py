@@ -8,11 +8,14 @@ import tensorflow as tf
 
 from flowpm_ext.core.compile import compiled, unfolded
 from flowpm_ext.core.gradients import recomputed
+from flowpm_ext.core.types import TensorLike
 from flowpm_ext.cosmology import distances
+from flowpm_ext.cosmology.bias import Bias, as_bias
 from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution
 from flowpm_ext.lensing import rays
+from flowpm_ext.lensing.alignment import alignment_weights
 from flowpm_ext.lensing.planes import LensPlanes
 from flowpm_ext.lensing.sources import Sources, strength
 from flowpm_ext.numerics import fourier
@@ -47,6 +50,7 @@ def multiplane(
     *,
     supersampling: int = 1,
     max_repeats: float = 1.0,
+    ia_bias: TensorLike | None = None,
 ) -> RayTracedMaps:
     """Maps of lensing along rays that every plane bends.
 
@@ -54,6 +58,11 @@ def multiplane(
     and the tidal tensor of the potential, which is solved for on the whole periodic plane.
     Galaxies between two planes see the nearer ones. Differentiable with respect to the planes,
     the cosmology and n(z).
+
+    Intrinsic alignments follow the tidal tensor of the slab that the galaxies are in, where the
+    bent ray meets its plane. They are added to convergence and shear, which is right to first
+    order; their shear is related to their convergence as in `shear`. Rotation and deflection are
+    those of lensing alone.
 
     Args:
         cosmo: Cosmology, or a batch as long as that of the planes.
@@ -63,22 +72,25 @@ def multiplane(
         num_pixels: Pixels along a side.
         supersampling: Rays along the side of a pixel, whose mean the maps hold.
         max_repeats: How often the side of a box may fit into the field, where sources are behind.
+        ia_bias: Amplitude of intrinsic alignments in the nonlinear alignment model, as for
+            `WeakLensing`; None for none.
 
     Returns:
         The maps, in the dtype of the planes.
 
     Raises:
-        ValueError: If sources lie behind the last plane, the field is wider than allowed, or a
-            number is not positive.
+        ValueError: If sources lie behind the last plane, the field is wider than allowed, a
+            number is not positive, or a bin with alignments is a delta function.
         TypeError: If a bin is no redshift distribution.
 
     References:
         Jain, Seljak & White 2000, arXiv:astro-ph/9901191; Hilbert et al. 2009,
-        arXiv:0809.5035.
+        arXiv:0809.5035; Bridle & King 2007, arXiv:0705.0166 (alignments).
     """
     require_cosmology(cosmo)
     rays.check_field(cosmo, planes, nz, field_size_deg, num_pixels, supersampling, max_repeats)
-    path = _path(cosmo, tuple(nz), planes.chi, planes.thickness)
+    bias = None if ia_bias is None else as_bias(ia_bias, "ia_bias")
+    path = _path(cosmo, tuple(nz), planes.chi, planes.thickness, bias)
     theta = rays.angles(field_size_deg, num_pixels, supersampling, planes.overdensity.dtype)
     return _maps(*_traced(planes, path, theta, num_pixels, supersampling))
 
@@ -94,6 +106,8 @@ class _Path(NamedTuple):
         along_place: For each bin, mean over galaxies behind each plane and before the next of what
             multiplies the place there (h/Mpc), [..., num_planes + 1, num_bins].
         along_direction: The same for the direction, [..., num_planes + 1, num_bins].
+        aligned: One tensor [..., num_planes, num_bins] of the convergence that aligned galaxies
+            seem to show for each unit of overdensity, or none.
     """
 
     cosine: tf.Tensor
@@ -102,11 +116,16 @@ class _Path(NamedTuple):
     kick: tf.Tensor
     along_place: tf.Tensor
     along_direction: tf.Tensor
+    aligned: tuple[tf.Tensor, ...]
 
 
 @compiled
 def _path(
-    cosmo: Cosmology, nz: tuple[RedshiftDistribution, ...], chi: tf.Tensor, thickness: tf.Tensor
+    cosmo: Cosmology,
+    nz: tuple[RedshiftDistribution, ...],
+    chi: tf.Tensor,
+    thickness: tf.Tensor,
+    ia_bias: Bias | None,
 ) -> _Path:
     p = cosmo.columns()
     stops = tf.concat([tf.zeros_like(chi[:1]), chi], axis=0)
@@ -116,7 +135,10 @@ def _path(
     shares = [_shares(cosmo, one, stops) for one in nz]
     place, direction = (tf.stack(x, axis=-1) for x in zip(*shares, strict=True))
     cosine, bend = distances.curvature_cosine(p, flight), p.Omega_k / HUBBLE_RADIUS**2 * sine
-    return _Path(cosine, sine, bend, kick, place, direction)
+    aligned = ()
+    if ia_bias is not None:
+        aligned = (alignment_weights(cosmo, nz, chi, thickness, ia_bias),)
+    return _Path(cosine, sine, bend, kick, place, direction, aligned)
 
 
 def _shares(
@@ -150,11 +172,9 @@ def _traced(
     density, side = planes.overdensity, tf.cast(planes.side, planes.overdensity.dtype)
     batch_size, num_rays = density.shape[1], theta.shape[0]
     num_bins = path.along_place.shape[-1]
-    path = _Path(
-        *(
-            _plane_first(x, batch_size, density.dtype, rank)
-            for x, rank in zip(path, (1, 1, 1, 1, 2, 2), strict=True)
-        )
+    ranks = _Path(1, 1, 1, 1, 2, 2, (2,) * len(path.aligned))
+    path = tf.nest.map_structure(
+        lambda x, rank: _plane_first(x, batch_size, density.dtype, rank), path, ranks
     )
     # Place and direction of a ray (Mpc/h, radians), and then their derivatives by its angles.
     ones = tf.broadcast_to(tf.constant([1.0, 0.0, 0.0, 1.0], density.dtype), [num_rays, 4])
@@ -182,8 +202,14 @@ def _passed(
     def pass_plane(k: tf.Tensor, place: tf.Tensor, direction: tf.Tensor, found: tf.Tensor) -> tuple:
         cosine, sine, bend = (x[k][:, None, None] for x in path[:3])
         place, direction = cosine * place + sine * direction, bend * place + cosine * direction
-        direction -= path.kick[k][:, None, None] * _kicks(density[k], place, side)
-        return k + 1, place, direction, found + seen(k + 1, place, direction)
+        kick, tide = _kicks(density[k], place, side)
+        direction -= path.kick[k][:, None, None] * kick
+        found += seen(k + 1, place, direction)
+        for weight in path.aligned:
+            # The trace of the tide is the overdensity, and twice the convergence is a trace.
+            matrix = tf.pad(2 * tide, [[0, 0], [0, 0], [2, 0]])
+            found -= matrix[..., None] * weight[k][:, None, None]
+        return k + 1, place, direction, found
 
     *_, found = tf.while_loop(
         lambda k, *_: k < num_planes, pass_plane,
@@ -199,7 +225,7 @@ def _plane_first(x: tf.Tensor, batch_size: int, dtype: tf.DType, rank: int) -> t
     return tf.transpose(x, [1, 0, *range(2, rank + 1)])
 
 
-def _kicks(density: tf.Tensor, place: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+def _kicks(density: tf.Tensor, place: tf.Tensor, side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Change of direction, and of its derivatives, where the Laplacian of the potential is density.
 
     Args:
@@ -208,7 +234,7 @@ def _kicks(density: tf.Tensor, place: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
         side: Of the plane (Mpc/h).
 
     Returns:
-        Kicks for unit strength, [batch, num_rays, 6].
+        Kicks for unit strength, [batch, num_rays, 6], and the tidal tensor, [batch, num_rays, 4].
     """
     num_pixels = density.shape[-1]
     wavenumbers = fourier.wavenumbers((num_pixels, num_pixels), 1.0)
@@ -223,12 +249,13 @@ def _kicks(density: tf.Tensor, place: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
     every = tf.stack([*slopes, *tides], axis=1)
     values = tf.transpose(fourier.irfft2(every, num_pixels), [0, 2, 3, 1])
     values = rays.read(values, place[..., :2], side)
-    tide = tf.gather(values, [2, 3, 3, 4], axis=-1)
-    tide, moved = (tf.reshape(x, [*x.shape[:2], 2, 2]) for x in (tide, place[..., 2:]))
-    turned = tf.reshape(tf.matmul(tide, moved), [*place.shape[:2], 4])
     # A sheet pulls towards the middle, which no periodic potential does.
-    sheet = tf.reduce_mean(density, axis=(-2, -1))[:, None, None] / 2 * place
-    return tf.concat([values[..., :2], turned], axis=-1) + sheet
+    sheet = tf.reduce_mean(density, axis=(-2, -1))[:, None, None] / 2
+    slope = values[..., :2] + sheet * place[..., :2]
+    tide = tf.gather(values, [2, 3, 3, 4], axis=-1) + sheet * tf.constant([1, 0, 0, 1], sheet.dtype)
+    square = [*place.shape[:2], 2, 2]
+    turned = tf.matmul(tf.reshape(tide, square), tf.reshape(place[..., 2:], square))
+    return tf.concat([slope, tf.reshape(turned, tide.shape)], axis=-1), tide
 
 
 def _maps(deflection: tf.Tensor, matrix: tf.Tensor) -> RayTracedMaps:

@@ -54,7 +54,8 @@ def test_kernel_against_an_integral():
 
 def test_aligned_galaxies_are_those_of_the_slab():
     nz = redshift.gaussian_nz(0.3, 0.05)
-    weights = alignment_weights(COSMO, nz, tf.constant(CHI), tf.constant(200.0, tf.float64), 2.0)
+    thickness = tf.constant(200.0, tf.float64)
+    weights = alignment_weights(COSMO, [nz], tf.constant(CHI), thickness, 2.0)[:, 0]
     growth = background.growth_factor(COSMO, background.a_of_chi(COSMO, CHI))
     amplitude = -2.0 * 5e-14 * 2.775366e11 * COSMO.Omega_m / growth
     fraction = (weights / amplitude).numpy()
@@ -145,3 +146,9 @@ def test_bad_input_to_born(change, words, error):
     arguments = {"nz": [redshift.delta_nz(0.15)], "field_size_deg": 5.0, "num_pixels": 8} | change
     with pytest.raises(error, match=words):
         born(fpm.Planck15(), planes(np.zeros([3, 1, 8, 8])), **arguments)
+
+
+def test_amplitude_of_alignments_is_finite():
+    nz = [redshift.gaussian_nz(0.1, 0.02)]
+    with pytest.raises(ValueError, match="`ia_bias` must be finite"):
+        born(fpm.Planck15(), planes(np.zeros([3, 1, 8, 8])), nz, 5.0, 8, ia_bias=np.nan)

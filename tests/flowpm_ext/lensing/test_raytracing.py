@@ -156,3 +156,108 @@ def test_distances_do_not_follow_from_flatness():
     assert np.abs(maps.deflection).max() < 1e-14
     assert np.abs(maps.convergence).max() < 1e-14
     assert float(background.transverse_comoving_distance(cosmo, 0.8)) > 0
+
+
+# A bin in the first slab, one across two, and one in the third.
+ALIGNED = [
+    redshift.gaussian_nz(z, width) for z, width in ((0.03, 0.004), (0.12, 0.02), (0.17, 4e-3))
+]
+
+
+def test_alignments_on_small_lenses_are_those_of_born(smooth):
+    density = 1e-6 * np.concatenate([smooth, smooth[::-1] + 0.2], axis=1)  # a batch, with a mean
+    options = {"field_size_deg": 10.0, "num_pixels": 16, "supersampling": 2}
+    maps, plain = (
+        multiplane(COSMO, planes(density), ALIGNED, ia_bias=x, **options) for x in (1.5, None)
+    )
+    straight = born(COSMO, planes(density), ALIGNED, ia_bias=1.5, **options)
+    # What is left is of second order in the lenses: 1e-6 of kappa; float64 keeps 1e-10.
+    np.testing.assert_allclose(maps.convergence, straight, atol=2e-5 * np.std(straight))
+    assert np.std(maps.convergence - plain.convergence) > 0.1 * np.std(straight)
+    np.testing.assert_array_equal(maps.deflection, plain.deflection)
+    # Alignments turn nothing; what is left is the rounding of a matrix near one.
+    np.testing.assert_allclose(maps.rotation, plain.rotation, atol=1e-15)
+
+
+def test_alignments_are_those_where_the_bent_ray_is(smooth):
+    """Behind a sheet that only magnifies, a plane is seen at the place of the deflected ray."""
+    sheet = np.full_like(smooth[:1], 300.0)
+    behind = planes(np.concatenate([sheet, 0 * sheet, 0.1 * smooth[:1]]))
+    maps, plain = (multiplane(COSMO, behind, ALIGNED, 5.0, 16, ia_bias=x) for x in (1.5, None))
+    found = (maps.convergence - plain.convergence)[..., 2]
+    # Places at 500 Mpc/h shrink by the convergence of the sheet for sources there.
+    nz = redshift.delta_nz(float(1 / background.a_of_chi(COSMO, 500.0)) - 1)
+    weight = lensing_weights(COSMO, nz, tf.constant([100.0], tf.float64))
+    shrunk = 1 - 300.0 * 200.0 * float(weight[0])
+    assert 0.5 < shrunk < 0.9
+    expected, straight = (
+        (
+            born(COSMO, behind, ALIGNED, 5.0 * x, 16, ia_bias=1.5)
+            - born(COSMO, behind, ALIGNED, 5.0 * x, 16)
+        )[..., 2]
+        for x in (shrunk, 1.0)
+    )
+    # Places agree to the digits of the distances, and differences of maps to 1e-10.
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.std(expected))
+    assert np.std(found - straight) > 0.05 * np.std(expected)
+
+
+def test_shear_of_alignments_is_that_of_their_convergence(smooth):
+    """As for lensing, on a field as wide as the plane."""
+    density = np.concatenate([1e-6 * smooth[:1], 0 * smooth[:2]])
+    degrees = np.rad2deg(SIDE / 100.0)
+    maps, plain = (
+        multiplane(COSMO, planes(density), ALIGNED, degrees, 64, max_repeats=6.0, ia_bias=x)
+        for x in (1.5, None)
+    )
+    kappa = (maps.convergence - plain.convergence)[..., 0]
+    gamma = (maps.shear - plain.shear)[..., 0]
+    assert np.std(kappa) > 1e-10
+    # Rays pass between pixels.
+    np.testing.assert_allclose(gamma, shear(kappa), atol=2e-3 * np.abs(kappa).max())
+
+
+def test_compiled_gradients_through_alignments(smooth):
+    rng = np.random.default_rng(2)
+    upstream = rng.normal(size=[1, 16, 16, 3])
+    inputs = (tf.constant(smooth), tf.constant(1.5, tf.float64))
+    directions = (rng.normal(size=smooth.shape), 1.0)
+
+    @tf.function(jit_compile=True)
+    def statistic(*inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            maps = multiplane(COSMO, planes(inputs[0]), ALIGNED, 10.0, 16, ia_bias=inputs[1])
+            seen = maps.convergence + tf.math.real(maps.shear) + 2 * tf.math.imag(maps.shear)
+            loss = tf.reduce_sum(upstream * seen)
+        return loss, tape.gradient(loss, inputs), maps
+
+    _, slopes, maps = statistic(*inputs)
+    plain = multiplane(COSMO, planes(smooth), ALIGNED, 10.0, 16, ia_bias=1.5)
+    for found, expected in zip(maps, plain, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)  # float64, of matrices near one
+    for i, h in enumerate((1e-6, 1e-3)):
+        ends = (
+            statistic(*(x + s * h * directions[j] * (i == j) for j, x in enumerate(inputs)))[0]
+            for s in (1, -1)
+        )
+        difference = np.subtract(*ends) / (2 * h)
+        # Steps of 1e-6 keep seven digits in float64; the amplitude is a factor of its term.
+        np.testing.assert_allclose(np.sum(slopes[i] * directions[i]), difference, rtol=1e-5)
+
+
+def test_alignments_in_the_type_of_the_planes(smooth):
+    single, double = (
+        multiplane(COSMO, planes(tf.cast(smooth, dtype)), ALIGNED, 10.0, 16, ia_bias=1.5)
+        for dtype in (tf.float32, tf.float64)
+    )
+    assert single.convergence.dtype == tf.float32 and single.shear.dtype == tf.complex64
+    for found, expected in zip(single, double, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)  # float32, of matrices near one
+
+
+def test_alignments_need_galaxies_at_more_than_one_redshift(smooth):
+    with pytest.raises(ValueError, match="`nz` must have a density, for alignments"):
+        multiplane(COSMO, planes(smooth), NZ, 10.0, 8, ia_bias=1.0)
+    with pytest.raises(ValueError, match="`ia_bias` must be finite"):
+        multiplane(COSMO, planes(smooth), ALIGNED, 10.0, 8, ia_bias=np.nan)
