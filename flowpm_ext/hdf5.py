@@ -1,6 +1,7 @@
 """HDF5 files that appear whole or not at all, and say what they are."""
 
 import contextlib
+import io
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -29,22 +30,67 @@ def write(
         attributes: Attributes of the file.
 
     Raises:
-        OSError: If the file cannot be written; then one of this name is left as it was.
+        OSError: If the file cannot be written, with its name and the reason; then one of this
+            name is left as it was.
     """
     path = pathlib.Path(path)
     marks = {"format": kind, "format_version": format_version, "package_version": __version__}
     # Always the same name, so that what a killed process leaves is written over by the next.
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with h5py.File(partial, "w") as file:
-            file.attrs.update(marks | dict(attributes))
-            for name, (values, about) in datasets.items():
-                file.create_dataset(name, data=values).attrs.update(about)
+        with _Disk(partial, "w+") as disk:
+            with h5py.File(disk, "w") as file:
+                file.attrs.update(marks | dict(attributes))
+                for name, (values, about) in datasets.items():
+                    file.create_dataset(name, data=values).attrs.update(about)
+            disk.require_whole()
         os.replace(partial, path)
-    except RuntimeError as error:  # what h5py may raise where a disk is full
-        raise OSError(f"{path} could not be written ({error}).") from None
+    except OSError as error:
+        if error.errno is None:  # what no system call has refused
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, or no longer
+            partial.unlink()
+
+
+class _Disk(io.FileIO):
+    """A file for HDF5 to write in, which is not told that a disk is full.
+
+    Told, HDF5 says so over many lines, and keeps the broken file open until the process ends.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        """Write all of it, or nothing any more after a failure."""
+        rest = memoryview(data).cast("B")
+        with self._remembered():
+            while rest and self.failure is None:
+                rest = rest[super().write(rest) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, where the disk has room for it."""
+        with self._remembered():
+            return super().truncate(size)
+        return self.tell()
+
+    def require_whole(self) -> None:
+        """Raise what went wrong, if anything did.
+
+        Raises:
+            OSError: If something could not be written.
+        """
+        if self.failure is not None:
+            raise self.failure
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
 
 
 @contextlib.contextmanager

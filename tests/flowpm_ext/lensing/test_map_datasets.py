@@ -1,6 +1,8 @@
 """Sets of maps: the same however they are made, resumed, refused, split, and streamed."""
 
+import contextlib
 import json
+import resource
 
 import h5py
 import keras
@@ -85,6 +87,33 @@ def test_interruption_keeps_whole_shards(tmp_path, monkeypatch):
     calls[:] = ["before"] * 2
     write_maps(tmp_path, NZ, 10, **OPTIONS)
     assert calls[2:] == ["maps_00001.h5", "maps_00002.h5"]
+
+
+@contextlib.contextmanager
+def files_no_longer_than(size):
+    """What the system then says, in the middle of a write, differs from a full disk in a number."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.7, 0.999])
+def test_full_disk(folder, tmp_path, capfd, fraction):
+    write_maps(tmp_path, NZ, 4, **OPTIONS)
+    first, second = (tmp_path / f"maps_0000{i}.h5" for i in range(2))
+    whole = first.read_bytes()
+    with files_no_longer_than(int(fraction * len(whole))), pytest.raises(OSError) as failure:
+        write_maps(tmp_path, NZ, 10, **OPTIONS)
+    assert str(failure.value) == f"[Errno 27] File too large: '{second}'"
+    assert "Traceback" not in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == [first] and first.read_bytes() == whole
+    assert write_maps(tmp_path, NZ, 10, **OPTIONS) == []
+    assert len(list(tmp_path.iterdir())) == 3
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
 def test_failures_are_written_down(tmp_path, monkeypatch):
