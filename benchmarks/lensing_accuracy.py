@@ -31,6 +31,7 @@ BOX, FIELD_DEG, NUM_PIXELS = 205.0, 5.0, 128
 # Found by fit_sharpening(COSMO, 64, 102.5, k_max=1.5, force_mesh_factor=2).
 SHARPENING = Sharpening(alpha=0.00387, k_long=0.506, k_short=2.934, exponent=-2.06)
 ELL_EDGES = np.array([150, 250, 350, 450, 550, 650, 700, 800, 1000, 1300, 1700, 2200.0])
+WIDE_EDGES = np.array([150, 350, 700, 1000, 2200.0])
 PEAK_HEIGHT = 0.05  # convergence
 FINE_PIXELS, NUM_FINE, NUM_FINEST = 512, 12, 2
 
@@ -114,7 +115,7 @@ def bent_over_straight(num: int) -> np.ndarray:
         bent.append(maps[0])
         straight.append(born(COSMO, planes, NZ, FIELD_DEG, NUM_PIXELS)[0])
     pixel = 60 * FIELD_DEG / NUM_PIXELS
-    both = [angular_power(np.array(maps), pixel, ELL_EDGES).cl for maps in (bent, straight)]
+    both = [angular_power(np.array(maps), pixel, WIDE_EDGES).cl for maps in (bent, straight)]
     return np.mean(both[0], axis=0)[0] / np.mean(both[1], axis=0)[0]
 
 
