@@ -72,7 +72,7 @@ def light_cone(
     Raises:
         ValueError: If the field is not cubic or not divisible into light cones, the planes reach
             beyond the first stage, or an option does not fit.
-        TypeError: If `cosmo` is not a Cosmology.
+        TypeError: If `cosmo` is not a Cosmology, or `sharpening` no Sharpening.
 
     References:
         Schneider, Ehlers & Falco 1992, Gravitational Lenses, chapter 9; Feng et al. 2016,
@@ -94,6 +94,8 @@ def light_cone(
     stages = steps.checked_stages(stages)
     descent = None
     if sharpening is not None:
+        is_one = isinstance(sharpening, Sharpening)
+        checks.require(is_one, "sharpening", "be a Sharpening", sharpening, error=TypeError)
         descent = BandPassedGravity.on(sides, force_mesh_factor, gradient_kernel, window)
     look = Slab(
         batch_size, num_boxes, sides[0], plane_resolution * sides[0], num_slabs, window, descent

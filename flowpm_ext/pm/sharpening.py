@@ -86,8 +86,8 @@ def fit_sharpening(
         `SharpeningFit`, with numbers in float64.
 
     Raises:
-        ValueError: If a scale factor is not reached, no wavenumber is left, or an option does not
-            fit.
+        ValueError: If cosmologies are a batch, a scale factor is not reached, no wavenumber is
+            left, or an option does not fit.
         TypeError: If `cosmo` is not a Cosmology, or an option is unknown.
 
     References:
@@ -95,6 +95,9 @@ def fit_sharpening(
         paired simulations.
     """
     require_cosmology(cosmo)
+    checks.require(cosmo.batch_size is None, "cosmo", "be one cosmology, no batch", cosmo)
+    checks.rank(a, "a", 1)
+    checks.increasing(a, "a")
     checks.positive_integers(mesh_shape=mesh_shape, max_iterations=max_iterations)
     checks.positive(box_size, "box_size")
     if unknown := sorted(set(of_force) - set(OF_FORCE)):

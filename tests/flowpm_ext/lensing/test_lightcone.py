@@ -211,3 +211,8 @@ def test_bad_input(change, words):
 def test_field_must_be_a_cube():
     with pytest.raises(ValueError, match="`field` must be a cube"):
         light_cone(COSMO, tf.zeros([1, 4, 4, 8]), BOX, 2)
+
+
+def test_sharpening_must_be_one():
+    with pytest.raises(TypeError, match="`sharpening` must be a Sharpening"):
+        light_cone(COSMO, field(), BOX, 2, sharpening=0.1)

@@ -62,12 +62,15 @@ def test_fit_brings_power_nearer_to_theory():
         ({"k_max": 100.0}, "`k_max` must lie between"),
         ({"mesh_shape": 0}, "`mesh_shape` must be a positive integer"),
         ({"box_size": -1.0}, "`box_size` must be positive"),
-        ({"a": [0.5, 0.4]}, "`snapshots` must"),
+        ({"a": [0.5, 0.4]}, "`a` must"),
+        ({"a": 0.5}, "`a` must have 1 axes"),
+        ({"a": [0.5, 1.2]}, "`snapshots` must lie in"),
+        ({"cosmo": fpm.Planck15(Omega_c=[0.2, 0.3])}, "`cosmo` must be one cosmology, no batch"),
     ],
 )
 def test_refusals(change, message):
     with pytest.raises(ValueError, match=message):
-        fit_sharpening(COSMO, **{"mesh_shape": 16, "box_size": 10.0} | change)
+        fit_sharpening(**{"cosmo": COSMO, "mesh_shape": 16, "box_size": 10.0} | change)
 
 
 def test_unknown_options_are_refused():
