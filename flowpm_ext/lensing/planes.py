@@ -97,8 +97,8 @@ class Slab(Look):
 
         Args:
             position: Positions (cells), shape [batch_size * num_boxes, num_particles, 3].
-            turn: Rotation, maybe with a reflection, shape [batch_size, 3, 3].
-            shift: Shift after the rotation (cells), shape [batch_size, 3].
+            turn: Rotation, maybe with a reflection, shape [batch_size, 3, 3]; a constant.
+            shift: Shift after the rotation (cells), shape [batch_size, 3]; a constant.
             box: Which of the boxes, a whole number.
             alpha: Strength of the descent, shape [batch_size or 1, 1, 1].
             band: Both ends of its band (radians per cell), shape [2].
@@ -106,6 +106,8 @@ class Slab(Look):
         Returns:
             Overdensity, shape [batch_size, num_pixels, num_pixels].
         """
+        # Drawn at random: their gradient would be three sums over all particles for nobody.
+        turn, shift = tf.stop_gradient(turn), tf.stop_gradient(shift)
         if self.num_boxes > 1:
             shape = [self.batch_size, self.num_boxes, *position.shape[1:]]
             position = tf.gather(tf.reshape(position, shape), tf.cast(box, tf.int32), axis=1)

@@ -106,24 +106,26 @@ def _spread(
     """Mesh [batch, *sides, ...] of particles with weights [batch, num_particles, ...] or 1."""
     channels = [] if weight is None else weight.shape[2:].as_list()
     axes = _all_axes(position, sides, window)
-    # One update of neighbouring cells costs little more than that of one cell, so without
-    # channels each particle writes the cells of its last two axes at once, and they are
-    # folded back at the end.
-    num_folded = 0 if channels else 2
+    # One update of neighbouring cells costs little more than that of one cell, so each particle
+    # writes the cells of its last axes at once, and they are folded back at the end: of two axes,
+    # of one where channels fill the update.
+    num_folded = 1 if channels else 2
     outer, inner = axes[: len(axes) - num_folded], axes[len(axes) - num_folded :]
     batch, cells, reach = tf.shape(position)[0], math.prod(sides), len(axes[0])
     offset = cells * tf.range(batch)[:, None]  # one flat mesh for the whole batch
     home = offset + sum(axis[0][0] for axis in inner)
-    shares = [_share(corner) for corner in itertools.product(*inner)]
-    shares = tf.stack(shares, axis=-1) if inner else 1.0
-    width = channels or [reach**num_folded]
-    total = zeros([batch * cells, *width], position.dtype)
-    mass = 1.0 if weight is None else weight if channels else weight[..., None]
+    masses = tf.stack([_share(corner) for corner in itertools.product(*inner)], axis=-1)
+    if channels:
+        masses = masses[..., None] * weight[..., None, :]
+    elif weight is not None:
+        masses *= weight[..., None]
+    width = math.prod([reach**num_folded, *channels])
+    masses = tf.reshape(masses, [batch, -1, width])
+    total = zeros([batch * cells, width], position.dtype)
     for corner in itertools.product(*outer):
         flat = tf.reshape(home + sum(part[0] for part in corner), [-1, 1])
         share = tf.convert_to_tensor(_share(corner), position.dtype)[..., None]
-        update = share * shares * mass
-        total = tf.tensor_scatter_nd_add(total, flat, tf.reshape(update, [-1, *width]))
+        total = tf.tensor_scatter_nd_add(total, flat, tf.reshape(share * masses, [-1, width]))
     total = tf.reshape(total, [batch, *sides, *[reach] * num_folded, *channels])
     for axis in range(len(sides) - num_folded, len(sides)):
         parts = tf.unstack(total, axis=1 + len(sides))
