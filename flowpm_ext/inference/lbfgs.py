@@ -49,7 +49,8 @@ def minimize(
         num_evaluations: Gradients to spend at the most. "tfp" ends a line search that it has
             begun, and may spend a few more; it reports them all.
         method: "scipy" searches in float64 on the host, whatever the type of `start`; "tfp" in
-            one graph, in that type.
+            one graph, in that type, and spends about two gradients on each step where "scipy"
+            spends one.
         memory: Pairs of steps and changes of the gradient to keep.
         tolerance: Largest component of a gradient that counts as zero.
         callback: Called with the number of evaluations so far and the last value; for "tfp" at

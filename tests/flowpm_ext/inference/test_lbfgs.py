@@ -41,7 +41,8 @@ def test_quadratic(method):
     # A slope of 1e-5 along the widest direction is an offset of 1e-5.
     np.testing.assert_allclose(found.x, CENTRE, atol=1.1e-5)
     np.testing.assert_allclose(found.value, -1000, rtol=1e-13)
-    assert found.num_evaluations < 60  # 40 scales, over a decade and a half
+    # 40 scales, over a decade and a half; the line search of the graph looks twice at a step.
+    assert found.num_evaluations < {"scipy": 60, "tfp": 100}[method]
 
 
 @pytest.mark.parametrize("method", ["scipy", "tfp"])
