@@ -38,6 +38,7 @@ def minimize(
     *,
     memory: int = 10,
     tolerance: float = 0.0,
+    first_step: float | None = None,
     callback: Callback | None = None,
 ) -> Minimum:
     """The least value that L-BFGS finds with a budget of gradients.
@@ -53,6 +54,8 @@ def minimize(
             spends one.
         memory: Pairs of steps and changes of the gradient to keep.
         tolerance: Largest component of a gradient that counts as zero.
+        first_step: Multiple of the gradient to step down first, for "scipy": 1 where the function
+            is about half the squared distance from its minimum. By default a step of length 1.
         callback: Called with the number of evaluations so far and the last value; for "tfp" at
             the end only.
 
@@ -73,8 +76,14 @@ def minimize(
     checks.one_of(method, "method", METHODS)
     checks.positive_integers(num_evaluations=num_evaluations, memory=memory)
     checks.non_negative(tolerance, "tolerance")
-    search = {"scipy": _on_host, "tfp": _in_graph}[method]
-    return search(value_and_gradient, start, num_evaluations, memory, tolerance, callback)
+    if method == "tfp":
+        checks.require(first_step is None, "first_step", "be None for `tfp`", first_step)
+        return _in_graph(value_and_gradient, start, num_evaluations, memory, tolerance, callback)
+    if first_step is not None:
+        checks.positive(first_step, "first_step")
+    return _on_host(
+        value_and_gradient, start, num_evaluations, memory, tolerance, first_step, callback
+    )
 
 
 def _on_host(
@@ -83,16 +92,16 @@ def _on_host(
     num_evaluations: int,
     memory: int,
     tolerance: float,
+    first_step: float | None,
     callback: Callback | None,
 ) -> Minimum:
     """L-BFGS-B of SciPy without bounds, stopped at the budget exactly."""
     history, best = [], (np.inf, start)
 
-    def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
+    def evaluate(x: tf.Tensor) -> tuple[float, np.ndarray]:
         nonlocal best
         if len(history) == num_evaluations:
             raise _Spent
-        x = tf.reshape(tf.constant(flat, start.dtype), start.shape)
         value, gradient = value_and_gradient(x)
         value = float(value)
         checks.require(
@@ -106,14 +115,28 @@ def _on_host(
             callback(len(history), value)
         return value, np.asarray(gradient, np.float64).ravel()
 
+    first = evaluate(start)
+    origin, unit = np.asarray(start, np.float64).ravel(), 1.0
+    if first_step is not None:
+        # SciPy steps by one first: that is made to be the step asked for.
+        unit = first_step * float(np.linalg.norm(first[1])) or 1.0
+
+    def in_units(offset: np.ndarray) -> tuple[float, np.ndarray]:
+        if not offset.any():
+            return first[0], unit * first[1]
+        x = tf.constant(origin + unit * offset, start.dtype)
+        value, gradient = evaluate(tf.reshape(x, start.shape))
+        return value, unit * gradient
+
     # Nothing but the budget and the gradient decides when to stop.
     options = {
-        "maxcor": memory, "ftol": 0.0, "gtol": tolerance,
+        "maxcor": memory, "ftol": 0.0, "gtol": unit * tolerance,
         "maxfun": 10 * num_evaluations, "maxiter": 10 * num_evaluations,
     }  # fmt: skip
     try:
-        flat = np.asarray(start, np.float64).ravel()
-        found = optimize.minimize(evaluate, flat, jac=True, method="L-BFGS-B", options=options)
+        found = optimize.minimize(
+            in_units, np.zeros_like(origin), jac=True, method="L-BFGS-B", options=options
+        )
         message = str(found.message)
     except _Spent:
         message = f"spent {num_evaluations} evaluations"

@@ -62,6 +62,20 @@ def test_budget_is_kept_to_the_gradient():
     assert found.value == found.history.min() == quadratic(found.x)[0]
 
 
+def test_first_step_makes_a_sphere_easy():
+    def sphere(x):
+        return 0.5 * tf.reduce_sum((x - 300.0) ** 2), x - 300.0
+
+    found = minimize(sphere, np.zeros(50), 10, first_step=1.0, tolerance=1e-9)
+    assert found.num_evaluations == 2 and np.all(found.x == 300)
+    np.testing.assert_array_equal(found.history, [0.5 * 50 * 300.0**2, 0])
+    assert minimize(sphere, np.zeros(50), 10, tolerance=1e-9).num_evaluations > 4
+    with pytest.raises(ValueError, match="`first_step` must be positive"):
+        minimize(sphere, np.zeros(50), 10, first_step=-1.0)
+    with pytest.raises(ValueError, match="`first_step` must be None"):
+        minimize(sphere, np.zeros(50), 10, "tfp", first_step=1.0)
+
+
 def test_line_searches_of_the_graph_end_soon_after_the_budget():
     found = minimize(quadratic, np.zeros((4, 10)), 7, "tfp")
     assert 7 <= found.num_evaluations <= 12 and "spent" in found.message

@@ -1,0 +1,483 @@
+"""The initial conditions of the universe, observed through gravity, bias, shot noise and masks."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.seeds import fold, standard_normal
+from flowpm_ext.core.types import TensorLike
+from flowpm_ext.cosmology import background, power
+from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
+from flowpm_ext.fields import lagrangian_bias_weights, linear_field, poisson_sample
+from flowpm_ext.fields.redshift_space import redshift_space_position
+from flowpm_ext.fields.spectrum import Spectrum, on_modes, power_of_shells, root, scaled
+from flowpm_ext.mesh import LocalMesh
+from flowpm_ext.mesh.base import mesh_sides
+from flowpm_ext.mesh.box import cell_size
+from flowpm_ext.pm import lpt_init, nbody
+from rim.problem import InverseProblem
+
+DYNAMICS = ("linear", "1lpt", "2lpt", "pm")
+LIKELIHOODS = ("gaussian", "poisson")
+COORDINATES = ("wiener", "white", "field")
+FIRST_STAGE = 0.1  # scale factor at which the particle mesh starts
+TABLE_K = np.geomspace(1e-5, 1e2, 2048)  # h/Mpc, where the spectrum is kept
+
+
+class InitialConditions(InverseProblem):
+    """The linear field of a periodic box, given the tracers that came of it.
+
+    The unknown x is the overdensity extrapolated linearly to a = 1, [batch, nx, ny, nz], Gaussian
+    with the spectrum of the cosmology. The observation y is an overdensity of the same shape, or
+    counts in cells for a Poisson likelihood. Besides the field itself, x may be written as white
+    noise ("white"), or so that the posterior of a linear model would be a unit sphere ("wiener"),
+    which is what searches and samplers want.
+
+    Args:
+        cosmo: One cosmology.
+        mesh_shape: Cells along each axis: an integer for a cube, or three. There are as many
+            particles.
+        box_size: Sides of the box (Mpc/h): one number for a cube, or three. Cells are cubes.
+        dynamics: "linear", "1lpt", "2lpt", or "pm" for `num_steps` of a particle mesh.
+        bias: Lagrangian bias (b1, b2) or (b1, b2, bs) of the tracers by the linear field at
+            a = 1; None for matter. For "linear", b1 alone counts.
+        noise_std: Standard deviation of the noise in a cell, scalar or [nx, ny, nz].
+        noise_power: Power of the noise ((Mpc/h)**3) instead: a number for white noise, a
+            function of k (h/Mpc), or a pair (k, P).
+        has_unity: Whether a tracer without bias follows the particles; without, b1 is an
+            effective bias, as some published fits have it.
+        likelihood: "gaussian", or "poisson" for counts around mean_count (1 + overdensity).
+        mean_count: Mean number of tracers per cell, for "poisson".
+        redshift_space: Whether tracers are seen where their velocities along the third axis
+            seem to place them.
+        mask: Cells that were observed: 1, and 0 for others, [nx, ny, nz].
+        a: Scale factor of the observation.
+        num_steps: Steps of the particle mesh from a = 0.1, uniform in a.
+        pk: Linear spectrum at a = 1: function of k (h/Mpc) or pair (k, P); that of `cosmo`
+            (Eisenstein & Hu) by default.
+
+    Raises:
+        ValueError: If an option is unknown, does not fit the others, or is not finite.
+        TypeError: If `cosmo` is not a Cosmology.
+
+    References:
+        Modi, Feng & Seljak 2018, arXiv:1805.02247; Modi et al. 2021, arXiv:2104.12864.
+    """
+
+    coordinates = COORDINATES
+
+    def __init__(
+        self,
+        cosmo: Cosmology,
+        mesh_shape: int | Sequence[int],
+        box_size: float | Sequence[float],
+        dynamics: str = "2lpt",
+        bias: Sequence[float] | None = None,
+        noise_std: TensorLike = 1.0,
+        noise_power: Spectrum | float | None = None,
+        *,
+        has_unity: bool = True,
+        likelihood: str = "gaussian",
+        mean_count: float | None = None,
+        redshift_space: bool = False,
+        mask: TensorLike | None = None,
+        a: float = 1.0,
+        num_steps: int = 10,
+        pk: Spectrum | None = None,
+    ) -> None:
+        require_cosmology(cosmo)
+        checks.require(cosmo.batch_size is None, "cosmo", "be one cosmology", cosmo.batch_size)
+        checks.one_of(dynamics, "dynamics", DYNAMICS)
+        checks.one_of(likelihood, "likelihood", LIKELIHOODS)
+        checks.positive_integers(num_steps=num_steps)
+        checks.in_range(a, "a", FIRST_STAGE + 0.01 if dynamics == "pm" else 1e-3, 1.0)
+        super().__init__(self._likelihood_of, self._prior_of)
+        self.cosmo, self.dynamics, self.likelihood = cosmo, dynamics, likelihood
+        self.mesh = LocalMesh(mesh_sides(mesh_shape))
+        self.cell_size = cell_size(self.mesh.shape, box_size)
+        self.bias = None if bias is None else _checked_bias(bias)
+        self.has_unity, self.redshift_space = bool(has_unity), bool(redshift_space)
+        self.a, self.num_steps = float(a), int(num_steps)
+        self.mask = None if mask is None else _checked_mask(mask, self.mesh.shape)
+        self.mean_count = _checked_count(mean_count, likelihood)
+        self._growth = float(background.growth_factor(cosmo, self.a))
+        self._growth_rate = float(background.growth_rate(cosmo, self.a))
+        self.pk = _table(pk if pk is not None else functools.partial(_linear_power, cosmo))
+        is_white = noise_power is None or (np.ndim(noise_power) == 0 and not callable(noise_power))
+        if noise_power is not None and is_white:
+            checks.positive(noise_power, "noise_power")
+            noise_std = math.sqrt(float(noise_power) / self.cell_size**3)
+        self.noise_std = _checked_noise(noise_std, self.mesh.shape)
+        self.noise_power = None if is_white else _table(noise_power)
+        checks.require(
+            is_white or (mask is None and likelihood == "gaussian"),
+            "noise_power", "be a number where there is a mask or a Poisson likelihood", "a spectrum"
+        )  # fmt: skip
+        shells = functools.partial(
+            power_of_shells, mesh=self.mesh, cell_size=self.cell_size, batch_size=None
+        )
+        self._prior_power = shells(self.pk)
+        self._noise_shells = None if is_white else shells(self.noise_power)
+
+    @property
+    def box_size(self) -> tuple[float, float, float]:
+        """Sides of the box (Mpc/h)."""
+        return tuple(side * self.cell_size for side in self.mesh.shape)
+
+    @property
+    def num_data(self) -> int:
+        """Number of cells that were observed."""
+        return math.prod(self.mesh.shape) if self.mask is None else int(self.mask.sum())
+
+    @property
+    def num_modes(self) -> int:
+        """Number of free real numbers of the unknown: all cells but their mean."""
+        return math.prod(self.mesh.shape) - 1
+
+    def simulate(self, seed: int | tf.Tensor, num: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
+        """Unknowns drawn from the prior, and what would be observed of them.
+
+        Args:
+            seed: An integer, or a stateless seed of shape [2].
+            num: How many.
+
+        Returns:
+            x and y, float32 [num, nx, ny, nz] each.
+
+        Raises:
+            ValueError: If `num` is not a positive integer.
+        """
+        checks.positive_integers(num=num)
+        x = linear_field(self.mesh.shape, self.box_size, self.pk, num, fold(seed, 0))
+        return x, self.observe(self._compiled_model(x), fold(seed, 1))
+
+    def observe(self, overdensity: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+        """An overdensity with the noise and the mask of the problem.
+
+        Args:
+            overdensity: Of the tracers, shape [batch, nx, ny, nz].
+            seed: An integer, or a stateless seed of shape [2].
+
+        Returns:
+            Observation of the same shape, zero where nothing was observed.
+        """
+        dtype = overdensity.dtype
+        if self.likelihood == "poisson":
+            y = poisson_sample(tf.maximum(overdensity, -1), self.mean_count, seed)
+        elif self.noise_power is None:
+            white = standard_normal(overdensity.shape, seed, dtype)
+            y = overdensity + tf.cast(self.noise_std, dtype) * white
+        else:
+            num = overdensity.shape[0]
+            noise = linear_field(
+                self.mesh.shape, self.box_size, self.noise_power, num, seed, dtype=dtype
+            )
+            y = overdensity + noise
+        return y if self.mask is None else y * tf.cast(self.mask, dtype)
+
+    @functools.cached_property
+    def _compiled_model(self) -> Callable:
+        return tf.function(self.model, jit_compile=True, autograph=False)
+
+    def model(self, x: tf.Tensor) -> tf.Tensor:
+        """Overdensity of tracers without noise.
+
+        Args:
+            x: Linear field at a = 1, shape [batch, nx, ny, nz]; its mean does not matter.
+
+        Returns:
+            Overdensity, shape [batch, nx, ny, nz].
+        """
+        x -= self.mesh.mean(x)
+        if self.dynamics == "linear":
+            modes = self.mesh.rfft3(x)
+            return self.mesh.irfft3(scaled(modes, tf.cast(self._linear_response(), x.dtype)))
+        if self.dynamics == "pm":
+            state = lpt_init(self.cosmo, x, FIRST_STAGE)
+            stages = np.linspace(FIRST_STAGE, self.a, self.num_steps + 1)
+            state = nbody(self.cosmo, state, stages, self.mesh.shape)
+        else:
+            state = lpt_init(self.cosmo, x, self.a, order=int(self.dynamics[0]))
+        position = state.position
+        if self.redshift_space:
+            position = redshift_space_position(self.cosmo, position, state.momentum, self.a)
+        if self.bias is None:
+            return self.mesh.paint(position) - 1
+        weight = lagrangian_bias_weights(x, *self.bias, mesh=self.mesh)
+        weight = tf.reshape(weight, [x.shape[0], -1])
+        if self.has_unity:
+            return self.mesh.paint(position, weight) - 1
+        return self.mesh.paint(position, weight - 1)
+
+    def _linear_response(self) -> np.ndarray:
+        """Overdensity of the tracers over that of x, for each mode, to first order."""
+        growth = self._growth
+        response = 0.0 if self.bias is not None and not self.has_unity else growth
+        if self.redshift_space:
+            kx, ky, kz = self.mesh.wavenumbers()
+            square = kx**2 + ky**2 + kz**2
+            mu2 = np.divide(kz**2, square, out=np.zeros(square.shape), where=square > 0)
+            response = response + growth * self._growth_rate * mu2
+        # The bias is by the field at a = 1, whenever it is observed.
+        return response + (self.bias[0] if self.bias is not None else 0.0)
+
+    def _likelihood_of(self, x: tf.Tensor, y: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        if self.likelihood == "poisson":
+            return self._poisson(self.model(x), y, scale)
+        return -0.5 * self._chi2(self.model(x) - y, scale)
+
+    def _chi2(self, residual: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        """Sum of squares of residuals over their noise, smoothed, [batch]."""
+        if self.noise_power is None:
+            residual /= tf.cast(self.noise_std, residual.dtype)
+            if self.mask is not None:
+                residual *= tf.cast(self.mask, residual.dtype)
+        modes = scaled(self.mesh.rfft3(residual), self._smoothing(scale, residual.dtype))
+        square = tf.math.real(modes) ** 2 + tf.math.imag(modes) ** 2
+        if self.noise_power is not None:
+            noise = on_modes(tf.cast(self._noise_shells, square.dtype), self.mesh)
+            square = tf.math.divide_no_nan(square, noise)
+        weights = tf.constant(self.mesh.mode_weights(), square.dtype)
+        return tf.reduce_sum(square * weights, axis=[1, 2, 3]) / math.prod(self.mesh.shape)
+
+    def _poisson(self, overdensity: tf.Tensor, y: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        """Log probability of counts around a smoothed intensity that stays positive, [batch]."""
+        kernel = self._smoothing(scale, overdensity.dtype)
+        expected, counts = (
+            self.mesh.irfft3(scaled(self.mesh.rfft3(field), kernel))
+            for field in (1 + overdensity, y)
+        )
+        intensity = self.mean_count * positive_part(expected)
+        # Smoothed counts may be slightly negative, where the logarithm has no say.
+        log_prob = tf.maximum(counts, 0) * tf.math.log(intensity) - intensity
+        if self.mask is not None:
+            log_prob *= tf.cast(self.mask, log_prob.dtype)
+        return tf.reduce_sum(log_prob, axis=[1, 2, 3])
+
+    def _smoothing(self, scale: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """exp(-k**2 R**2) for each mode, with R = `scale` in cells."""
+        square = sum(k**2 for k in self.mesh.wavenumbers())
+        return tf.exp(-tf.constant(square, dtype) * tf.cast(scale, dtype) ** 2)
+
+    def _prior_of(self, x: tf.Tensor) -> tf.Tensor:
+        modes = self.mesh.rfft3(x)
+        square = tf.math.real(modes) ** 2 + tf.math.imag(modes) ** 2
+        power = on_modes(tf.cast(self._prior_power, x.dtype), self.mesh)
+        weights = tf.constant(self.mesh.mode_weights(), x.dtype)
+        terms = weights * tf.math.divide_no_nan(square, power)
+        return -0.5 * tf.reduce_sum(terms, axis=[1, 2, 3]) / math.prod(self.mesh.shape)
+
+    def chi2(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Squared residual over the variance of the noise, per observed cell: 1 at the truth.
+
+        Args:
+            x: Unknown, shape [batch, nx, ny, nz].
+            y: Observation of the same shape.
+
+        Returns:
+            Shape [batch]. For counts the variance is their expectation.
+        """
+        expected = self._compiled_model(x)
+        if self.likelihood == "gaussian":
+            return self._chi2(expected - y, tf.zeros([], x.dtype)) / self.num_data
+        rate = self.mean_count * positive_part(1 + expected)
+        terms = (y - rate) ** 2 / rate
+        terms = terms if self.mask is None else terms * tf.cast(self.mask, terms.dtype)
+        return tf.reduce_sum(terms, axis=[1, 2, 3]) / self.num_data
+
+    def spread(self, dtype: tf.DType, coordinates: str = "wiener") -> tf.Tensor:
+        """Standard deviation of each mode of x that one unit of a coordinate makes.
+
+        For "wiener" it is about that of the posterior, and for "white" that of the prior.
+
+        Args:
+            dtype: float32 or float64.
+            coordinates: "wiener", "white" or "field".
+
+        Returns:
+            Dimensionless, ready to multiply modes; zero for k = 0.
+
+        Raises:
+            ValueError: If the coordinates are unknown.
+        """
+        checks.one_of(coordinates, "coordinates", self.coordinates)
+        power = on_modes(self._prior_power, self.mesh)
+        if coordinates == "field":
+            return tf.cast(power > 0, dtype)
+        if coordinates == "wiener":
+            response = tf.constant(self._linear_response() ** 2, power.dtype)
+            power /= 1 + response * tf.math.divide_no_nan(power, self._noise_of_modes())
+        return tf.cast(root(power), dtype)
+
+    def _noise_of_modes(self) -> tf.Tensor:
+        """Variance of the noise of each mode, as if it were the same everywhere."""
+        if self.noise_power is not None:
+            return on_modes(self._noise_shells, self.mesh)
+        variance = np.mean(np.square(self.noise_std))
+        if self.likelihood == "poisson":
+            variance = 1 / self.mean_count
+        seen = self.num_data / math.prod(self.mesh.shape)
+        return tf.constant(variance / seen, tf.float64)
+
+    def to_unknown(self, u: tf.Tensor, coordinates: str = "wiener") -> tf.Tensor:
+        return self.mesh.irfft3(scaled(self.mesh.rfft3(u), self.spread(u.dtype, coordinates)))
+
+    def to_coordinates(self, x: tf.Tensor, coordinates: str = "wiener") -> tf.Tensor:
+        inverse = tf.math.reciprocal_no_nan(self.spread(x.dtype, coordinates))
+        return self.mesh.irfft3(scaled(self.mesh.rfft3(x), inverse))
+
+    def check(self, y: TensorLike) -> tf.Tensor:
+        """An observation of this problem, or a refusal.
+
+        Args:
+            y: What was received: [batch, nx, ny, nz], or one [nx, ny, nz].
+
+        Returns:
+            Tensor [batch, nx, ny, nz], float32 or float64.
+
+        Raises:
+            ValueError: If it is on another mesh or not finite, or holds negative or broken counts
+                where counts are wanted.
+        """
+        y = tf.convert_to_tensor(y)
+        y = y if y.dtype == tf.float64 else tf.cast(y, tf.float32)
+        y = y[None] if y.shape.rank == 3 else y
+        shape = self.mesh.shape
+        fits = y.shape.rank == 4 and y.shape[1:].is_compatible_with(shape)
+        checks.require(fits, "y", f"have the mesh of the problem, {shape}", y.shape)
+        checks.finite(y, "y")
+        if self.likelihood == "poisson":
+            checks.non_negative(y, "y", "A Poisson likelihood takes counts in cells.")
+        return y
+
+    def with_mesh(self, mesh_shape: int | Sequence[int]) -> Self:
+        """The same problem in another box, of cells of the same size.
+
+        Args:
+            mesh_shape: Cells along each axis: an integer for a cube, or three.
+
+        Returns:
+            The problem.
+
+        Raises:
+            ValueError: If it has a mask or noise that varies from cell to cell.
+        """
+        is_uniform = self.mask is None and np.ndim(self.noise_std) == 0
+        checks.require(is_uniform, "problem", "be the same in every cell", "a mask or noise map")
+        sides = mesh_sides(mesh_shape)
+        config = self.get_config() | {"mesh_shape": sides}
+        config["box_size"] = [side * self.cell_size for side in sides]
+        return type(self).from_config(config)
+
+    def get_config(self) -> dict[str, Any]:
+        """All that makes the problem, as numbers, text, lists and dictionaries."""
+        cosmo = {f.name: getattr(self.cosmo, f.name) for f in dataclasses.fields(self.cosmo)}
+        return {
+            "cosmo": {name: None if x is None else float(x) for name, x in cosmo.items()},
+            "mesh_shape": list(self.mesh.shape),
+            "box_size": list(self.box_size),
+            "dynamics": self.dynamics,
+            "bias": None if self.bias is None else list(self.bias),
+            "noise_std": np.asarray(self.noise_std).tolist(),
+            "noise_power": _listed(self.noise_power),
+            "has_unity": self.has_unity,
+            "likelihood": self.likelihood,
+            "mean_count": self.mean_count,
+            "redshift_space": self.redshift_space,
+            "mask": None if self.mask is None else self.mask.tolist(),
+            "a": self.a,
+            "num_steps": self.num_steps,
+            "pk": _listed(self.pk),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The problem that `get_config` describes.
+
+        Args:
+            config: What `get_config` gave.
+
+        Returns:
+            The problem.
+        """
+        options = dict(config)
+        cosmo = Cosmology(**{k: v for k, v in options.pop("cosmo").items() if v is not None})
+        for name in ("pk", "noise_power"):
+            if options[name] is not None:
+                options[name] = tuple(np.array(column) for column in options[name])
+        return cls(cosmo, **options)
+
+
+def positive_part(intensity: tf.Tensor, floor: float = 0.01) -> tf.Tensor:
+    """A number above zero: the intensity itself above the floor, and an exponential below.
+
+    Value and slope are continuous.
+
+    Args:
+        intensity: Expected counts over their mean, any shape.
+        floor: Where the exponential begins.
+
+    Returns:
+        The same shape, positive.
+    """
+    low = floor * tf.exp(tf.minimum(intensity, floor) / floor - 1)
+    # No lower than what a float32 logarithm bears.
+    return tf.where(intensity > floor, intensity, tf.maximum(low, 1e-30))
+
+
+def _linear_power(cosmo: Cosmology, k: np.ndarray) -> np.ndarray:
+    return power.linear_matter_power(cosmo, k).numpy()
+
+
+def _table(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
+    """A spectrum as a pair (k, P) that files can keep."""
+    if not callable(spectrum):
+        return tuple(np.asarray(column, np.float64) for column in spectrum)
+    return TABLE_K, np.asarray(spectrum(TABLE_K), np.float64)
+
+
+def _listed(pair: tuple[np.ndarray, np.ndarray] | None) -> list | None:
+    return None if pair is None else [column.tolist() for column in pair]
+
+
+def _checked_bias(bias: Sequence[float]) -> tuple[float, ...]:
+    values = np.asarray(bias, np.float64)
+    rule = "be (b1, b2) or (b1, b2, bs)"
+    checks.require(values.shape in ((2,), (3,)), "bias", rule, bias)
+    checks.finite(values, "bias")
+    return tuple(values.tolist())
+
+
+def _checked_mask(mask: TensorLike, shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.asarray(mask)
+    checks.require(mask.shape == shape, "mask", f"have shape {shape}", mask)
+    is_binary = bool(np.all((mask == 0) | (mask == 1)))
+    checks.require(is_binary, "mask", "hold zeros and ones", mask)
+    checks.require(bool(np.any(mask)), "mask", "leave some cells", "no cell")
+    return mask.astype(np.float32)
+
+
+def _checked_noise(noise_std: TensorLike, shape: tuple[int, ...]) -> np.ndarray:
+    noise_std = np.asarray(noise_std, np.float64)
+    fits = noise_std.shape in ((), shape)
+    checks.require(fits, "noise_std", f"be a number or have shape {shape}", noise_std)
+    checks.positive(noise_std, "noise_std")
+    return noise_std
+
+
+def _checked_count(mean_count: float | None, likelihood: str) -> float | None:
+    wants = likelihood == "poisson"
+    checks.require(
+        (mean_count is not None) == wants,
+        "mean_count", "be given for a Poisson likelihood, and for no other", mean_count,
+    )  # fmt: skip
+    if not wants:
+        return None
+    checks.positive(mean_count, "mean_count")
+    return float(mean_count)
