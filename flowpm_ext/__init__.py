@@ -19,7 +19,9 @@ _HOMES = {
     "lpt_init": "flowpm_ext.pm.lpt",
     "nbody": "flowpm_ext.pm.nbody",
 }
-_SUBPACKAGES = ("core", "cosmology", "fields", "lensing", "mesh", "numerics", "pm", "stats")
+_SUBPACKAGES = (
+    "core", "cosmology", "fields", "inference", "lensing", "mesh", "numerics", "pm", "stats",
+)  # fmt: skip
 
 __all__ = [
     "Cosmology",

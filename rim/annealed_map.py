@@ -73,7 +73,7 @@ def map_estimate(
     scales, budget = _schedule(problem, scales, num_evaluations)
     coordinates = problem.coordinates[0] if coordinates is None else coordinates
     loss = problem.loss_in(coordinates)
-    y = problem.check(y) if hasattr(problem, "check") else y
+    y = problem.check(y)
     first = tf.nest.flatten(y)[0]
     start = tf.zeros_like(first) if start is None else tf.cast(start, first.dtype)
     checks.finite(start, "start")

@@ -239,10 +239,14 @@ class InitialConditions(InverseProblem):
             if self.mask is not None:
                 residual *= tf.cast(self.mask, residual.dtype)
         modes = scaled(self.mesh.rfft3(residual), self._smoothing(scale, residual.dtype))
+        return self._sum_of_squares(modes, self._noise_shells)
+
+    def _sum_of_squares(self, modes: tf.Tensor, of_shells: tf.Tensor | None) -> tf.Tensor:
+        """Of real fields with these modes, over the power where it is not zero, [batch]."""
         square = tf.math.real(modes) ** 2 + tf.math.imag(modes) ** 2
-        if self.noise_power is not None:
-            noise = on_modes(tf.cast(self._noise_shells, square.dtype), self.mesh)
-            square = tf.math.divide_no_nan(square, noise)
+        if of_shells is not None:
+            power = on_modes(tf.cast(of_shells, square.dtype), self.mesh)
+            square = tf.math.divide_no_nan(square, power)
         weights = tf.constant(self.mesh.mode_weights(), square.dtype)
         return tf.reduce_sum(square * weights, axis=[1, 2, 3]) / math.prod(self.mesh.shape)
 
@@ -266,12 +270,7 @@ class InitialConditions(InverseProblem):
         return tf.exp(-tf.constant(square, dtype) * tf.cast(scale, dtype) ** 2)
 
     def _prior_of(self, x: tf.Tensor) -> tf.Tensor:
-        modes = self.mesh.rfft3(x)
-        square = tf.math.real(modes) ** 2 + tf.math.imag(modes) ** 2
-        power = on_modes(tf.cast(self._prior_power, x.dtype), self.mesh)
-        weights = tf.constant(self.mesh.mode_weights(), x.dtype)
-        terms = weights * tf.math.divide_no_nan(square, power)
-        return -0.5 * tf.reduce_sum(terms, axis=[1, 2, 3]) / math.prod(self.mesh.shape)
+        return -0.5 * self._sum_of_squares(self.mesh.rfft3(x), self._prior_power)
 
     def chi2(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Squared residual over the variance of the noise, per observed cell: 1 at the truth.

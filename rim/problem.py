@@ -71,6 +71,17 @@ class InverseProblem:
         """
         return self._log_prior(x)
 
+    def check(self, y: Any) -> Any:
+        """An observation of this problem, or a refusal; here any is taken.
+
+        Args:
+            y: What was received.
+
+        Returns:
+            Tensors with a batch axis.
+        """
+        return y
+
     def to_unknown(self, u: tf.Tensor, coordinates: str = "plain") -> tf.Tensor:
         """The unknown from its coordinates.
 

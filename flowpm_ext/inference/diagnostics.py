@@ -60,7 +60,8 @@ def effective_sample_size(samples: TensorLike) -> np.ndarray:
     pairs = np.minimum.accumulate(pairs, axis=0)
     time = -1 + 2 * np.sum(pairs * is_kept, axis=0)
     size = num * chains
-    return np.minimum(size / np.maximum(time, 1 / np.log10(max(size, 10))), size * np.log10(size))
+    # Draws that avoid each other are worth more than their number, but not without bound.
+    return size / np.maximum(time, 1 / np.log10(size))
 
 
 def _halves(samples: TensorLike) -> np.ndarray:
