@@ -8,10 +8,23 @@ from typing import Any
 
 # Public name and the module it comes from.
 _PUBLIC = {
+    "CosmicRIM": "rim.cosmic",
+    "DirectUNet": "rim.direct",
+    "FourierAgreement": "rim.training",
     "InitialConditions": "rim.initial_conditions",
     "InverseProblem": "rim.problem",
     "MapEstimate": "rim.annealed_map",
+    "RIM": "rim.machine",
+    "Reconstruction": "rim.reconstruction",
+    "TrajectoryError": "rim.training",
     "map_estimate": "rim.annealed_map",
+    "mocks": "rim.training",
+    "preset": "rim.presets",
+    "reconstruct": "rim.reconstruction",
+    "sample_posterior": "rim.posterior",
+    "standard_reconstruction": "rim.baselines",
+    "train": "rim.training",
+    "wiener_filter": "rim.baselines",
 }
 
 __all__ = sorted(_PUBLIC)

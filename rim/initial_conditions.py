@@ -106,8 +106,8 @@ class InitialConditions(InverseProblem):
         self.a, self.num_steps = float(a), int(num_steps)
         self.mask = None if mask is None else _checked_mask(mask, self.mesh.shape)
         self.mean_count = _checked_count(mean_count, likelihood)
-        self._growth = float(background.growth_factor(cosmo, self.a))
-        self._growth_rate = float(background.growth_rate(cosmo, self.a))
+        self.growth = float(background.growth_factor(cosmo, self.a))
+        self.growth_rate = float(background.growth_rate(cosmo, self.a))
         self.pk = _table(pk if pk is not None else functools.partial(_linear_power, cosmo))
         is_white = noise_power is None or (np.ndim(noise_power) == 0 and not callable(noise_power))
         if noise_power is not None and is_white:
@@ -155,7 +155,7 @@ class InitialConditions(InverseProblem):
         """
         checks.positive_integers(num=num)
         x = linear_field(self.mesh.shape, self.box_size, self.pk, num, fold(seed, 0))
-        return x, self.observe(self._compiled_model(x), fold(seed, 1))
+        return x, self.observe(self.compiled_model(x), fold(seed, 1))
 
     def observe(self, overdensity: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
         """An overdensity with the noise and the mask of the problem.
@@ -182,7 +182,8 @@ class InitialConditions(InverseProblem):
         return y if self.mask is None else y * tf.cast(self.mask, dtype)
 
     @functools.cached_property
-    def _compiled_model(self) -> Callable:
+    def compiled_model(self) -> Callable:
+        """`model`, compiled by XLA."""
         return tf.function(self.model, jit_compile=True, autograph=False)
 
     def model(self, x: tf.Tensor) -> tf.Tensor:
@@ -197,16 +198,8 @@ class InitialConditions(InverseProblem):
         x -= self.mesh.mean(x)
         if self.dynamics == "linear":
             modes = self.mesh.rfft3(x)
-            return self.mesh.irfft3(scaled(modes, tf.cast(self._linear_response(), x.dtype)))
-        if self.dynamics == "pm":
-            state = lpt_init(self.cosmo, x, FIRST_STAGE)
-            stages = np.linspace(FIRST_STAGE, self.a, self.num_steps + 1)
-            state = nbody(self.cosmo, state, stages, self.mesh.shape)
-        else:
-            state = lpt_init(self.cosmo, x, self.a, order=int(self.dynamics[0]))
-        position = state.position
-        if self.redshift_space:
-            position = redshift_space_position(self.cosmo, position, state.momentum, self.a)
+            return self.mesh.irfft3(scaled(modes, tf.cast(self.linear_response(), x.dtype)))
+        position = self._position(x)
         if self.bias is None:
             return self.mesh.paint(position) - 1
         weight = lagrangian_bias_weights(x, *self.bias, mesh=self.mesh)
@@ -215,15 +208,56 @@ class InitialConditions(InverseProblem):
             return self.mesh.paint(position, weight) - 1
         return self.mesh.paint(position, weight - 1)
 
-    def _linear_response(self) -> np.ndarray:
-        """Overdensity of the tracers over that of x, for each mode, to first order."""
-        growth = self._growth
+    def _position(self, x: tf.Tensor) -> tf.Tensor:
+        """Where the particles are seen (cells), [batch, num_particles, 3]."""
+        if self.dynamics == "pm":
+            state = lpt_init(self.cosmo, x, FIRST_STAGE)
+            stages = np.linspace(FIRST_STAGE, self.a, self.num_steps + 1)
+            state = nbody(self.cosmo, state, stages, self.mesh.shape)
+        else:
+            order = 2 if self.dynamics == "2lpt" else 1
+            state = lpt_init(self.cosmo, x, self.a, order=order)
+        if not self.redshift_space:
+            return state.position
+        return redshift_space_position(self.cosmo, state.position, state.momentum, self.a)
+
+    def displacement(self, x: tf.Tensor) -> tf.Tensor:
+        """How far each particle has come since the beginning.
+
+        Args:
+            x: Linear field at a = 1, shape [batch, nx, ny, nz].
+
+        Returns:
+            Displacement (Mpc/h) from the lattice to where it is seen, shape
+            [batch, nx, ny, nz, 3]; that of the Zel'dovich approximation where the dynamics are
+            linear.
+        """
+        return self._compiled_displacement(x)
+
+    @functools.cached_property
+    def _compiled_displacement(self) -> Callable:
+        def displacement(x: tf.Tensor) -> tf.Tensor:
+            path = self._position(x - self.mesh.mean(x)) - self.mesh.lattice(x.dtype)
+            return tf.reshape(path * self.cell_size, [*x.shape, 3])
+
+        return tf.function(displacement, jit_compile=True, autograph=False)
+
+    def linear_response(self, isotropic: bool = False) -> float | np.ndarray:
+        """Overdensity of the tracers over that of x, to first order.
+
+        Args:
+            isotropic: Whether to leave redshift space out.
+
+        Returns:
+            A number, or in redshift space an array of the shape of the modes.
+        """
+        growth = self.growth
         response = 0.0 if self.bias is not None and not self.has_unity else growth
-        if self.redshift_space:
+        if self.redshift_space and not isotropic:
             kx, ky, kz = self.mesh.wavenumbers()
             square = kx**2 + ky**2 + kz**2
             mu2 = np.divide(kz**2, square, out=np.zeros(square.shape), where=square > 0)
-            response = response + growth * self._growth_rate * mu2
+            response = response + growth * self.growth_rate * mu2
         # The bias is by the field at a = 1, whenever it is observed.
         return response + (self.bias[0] if self.bias is not None else 0.0)
 
@@ -282,7 +316,7 @@ class InitialConditions(InverseProblem):
         Returns:
             Shape [batch]. For counts the variance is their expectation.
         """
-        expected = self._compiled_model(x)
+        expected = self.compiled_model(x)
         if self.likelihood == "gaussian":
             return self._chi2(expected - y, tf.zeros([], x.dtype)) / self.num_data
         rate = self.mean_count * positive_part(1 + expected)
@@ -310,9 +344,36 @@ class InitialConditions(InverseProblem):
         if coordinates == "field":
             return tf.cast(power > 0, dtype)
         if coordinates == "wiener":
-            response = tf.constant(self._linear_response() ** 2, power.dtype)
+            response = tf.constant(self.linear_response() ** 2, power.dtype)
             power /= 1 + response * tf.math.divide_no_nan(power, self._noise_of_modes())
         return tf.cast(root(power), dtype)
+
+    def wiener_gain(self, dtype: tf.DType) -> tf.Tensor:
+        """Best linear estimate of a mode of x over that of the observed overdensity.
+
+        Args:
+            dtype: float32 or float64.
+
+        Returns:
+            Dimensionless, ready to multiply modes; zero for k = 0.
+        """
+        response = tf.constant(self.linear_response(), tf.float64)
+        square = tf.cast(self.spread(tf.float64), tf.float64) ** 2
+        return tf.cast(response * square / self._noise_of_modes(), dtype)
+
+    def overdensity(self, y: tf.Tensor) -> tf.Tensor:
+        """The overdensity that an observation shows, with its noise; zero where it saw nothing.
+
+        Args:
+            y: Observation, shape [batch, nx, ny, nz].
+
+        Returns:
+            The same shape.
+        """
+        if self.likelihood == "gaussian":
+            return y
+        contrast = y / self.mean_count - 1
+        return contrast if self.mask is None else contrast * tf.cast(self.mask, y.dtype)
 
     def _noise_of_modes(self) -> tf.Tensor:
         """Variance of the noise of each mode, as if it were the same everywhere."""

@@ -27,6 +27,7 @@ WITHOUT_SOURCE = {
     "flowpm_ext.core": "types and checks",
     "flowpm_ext.cosmology.angular_cl.tracer_pairs": "an order of pairs",
     "flowpm_ext.fields.gaussian": "the definition of a spectrum, and normal draws",
+    "flowpm_ext.nn.convolution.pad": "cells copied",
     "flowpm_ext.numerics.fourier": "the definition of the discrete Fourier transform",
     "flowpm_ext.numerics.quadrature.running_integral": "a cumulative sum",
 }
@@ -65,8 +66,14 @@ def offered_objects():
 
 
 def public_methods(cls):
-    """Name and function of every public method and property that a class defines."""
+    """Name and function of every public method and property that a class defines.
+
+    Hooks that Keras calls (`build`, `call`, `get_config`, ...) are described there.
+    """
+    keras_bases = [base for base in cls.__mro__[1:] if base.__module__.startswith("keras.")]
     for name, value in vars(cls).items():
+        if any(hasattr(base, name) for base in keras_bases):
+            continue
         if not name.startswith("_") or name == "__call__":
             if isinstance(value, property | functools.cached_property):
                 value = getattr(value, "fget", None) or value.func

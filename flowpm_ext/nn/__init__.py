@@ -1,0 +1,7 @@
+"""Keras blocks of any dimension, with periodic, reflecting or zero padding."""
+
+from flowpm_ext.nn.convolution import Convolution, pad
+from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
+from flowpm_ext.nn.unet import UNet
+
+__all__ = ["ConvGRU", "ConvLSTM", "Convolution", "UNet", "pad"]

@@ -1,0 +1,226 @@
+"""The machine of initial conditions: symmetry, size, Keras workflows and the baselines."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import flowpm_ext as fpm
+import rim
+from flowpm_ext.stats import cross_correlation
+from rim.cosmic import filtered_reconstruction
+from rim.training import bands_in
+
+COSMO = fpm.Planck15()
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return rim.InitialConditions(COSMO, 16, 100.0)
+
+
+@pytest.fixture(scope="module")
+def pair(problem):
+    return problem.simulate(3, 2)
+
+
+def small(problem, seed=0, **options):
+    """A machine with weights that all matter."""
+    keras.utils.set_random_seed(seed)
+    machine = rim.CosmicRIM(problem, 3, (4, 4), **options)
+    last = machine.network.last.inner.kernel
+    last.assign(0.02 * tf.random.stateless_normal(last.shape, [1, 2]))
+    return machine
+
+
+def r_of(x, truth, box, edges):
+    return float(cross_correlation(x, truth, box, edges).correlation.numpy().mean())
+
+
+def test_rolling_the_input_rolls_the_output(problem, pair):
+    machine, (_, y) = small(problem), pair
+    rolled = machine(tf.roll(y, [2, 4, -2], [1, 2, 3]))
+    expected = tf.roll(machine(y), [2, 4, -2], [2, 3, 4])
+    np.testing.assert_allclose(rolled, expected, atol=1e-4)
+
+
+def test_a_box_repeated_is_solved_twice(problem, pair):
+    """A mesh of twice the side adds longer waves, of which a repeated box has none."""
+    problem = rim.InitialConditions(COSMO, 8, 50.0)
+    _, y = problem.simulate(0)
+    machine = small(problem, unit=1.4)
+    double = machine.with_problem(problem.with_mesh(16))
+    repeated = tf.tile(y, [1, 2, 2, 2])
+    np.testing.assert_allclose(
+        double(repeated)[:, -1], tf.tile(machine(y)[:, -1], [1, 2, 2, 2]), atol=2e-3
+    )
+
+
+@pytest.mark.parametrize("start", ["standard", "wiener", "zeros", "noise"])
+@pytest.mark.parametrize("scaling", ["newton", "adam", "raw"])
+def test_options_run_and_learn(problem, pair, start, scaling):
+    x, y = pair
+    keras.utils.set_random_seed(0)
+    machine = rim.CosmicRIM(problem, 2, (4,), memory="none", start=start, scaling=scaling)
+    machine.compile(keras.optimizers.Adam(3e-3), metrics=[])
+    losses = machine.fit(y, x, epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_before_training_a_step_is_part_of_one_of_newton(problem, pair):
+    _, y = pair
+    machine = rim.CosmicRIM(problem, 1, (4,), start="zeros")
+    wiener = rim.wiener_filter(problem, y)
+    # At x = 0 the model is linear, but each particle sits at the kink of its cloud, whose slope
+    # there is one-sided: waves come out half a cell off.
+    r = r_of(machine(y)[:, 0], wiener, 100.0, [0.05, 0.2])
+    size = np.std(machine(y)[:, 0]) / np.std(wiener)
+    assert r > 0.93
+    assert 0.07 < size < 0.13
+
+
+def test_wiener_filter_is_the_posterior_mean_of_a_linear_model():
+    problem = rim.InitialConditions(COSMO, 16, 100.0, "linear", bias=(0.3, 0.0), noise_power=800.0)
+    _, y = problem.simulate(1)
+    x = rim.wiener_filter(problem, y)
+    likelihood, prior = problem.gradients(x, y)
+    largest = np.abs(likelihood).max()
+    np.testing.assert_allclose(likelihood + prior, np.zeros(y.shape), atol=1e-4 * largest)
+
+
+def test_standard_reconstruction_undoes_bulk_flows():
+    """Without noise and with little structure on small scales it beats the data by far."""
+    problem = rim.InitialConditions(COSMO, 32, 200.0, "1lpt", noise_std=0.05)
+    x, y = problem.simulate(2)
+    bands = [0.15, 0.25]
+    before, after = (
+        r_of(field, x, 200.0, bands) for field in (y, rim.standard_reconstruction(problem, y))
+    )
+    assert after > before + 0.2
+    assert r_of(filtered_reconstruction(problem, y), x, 200.0, bands) > before + 0.2
+
+
+def test_standard_reconstruction_removes_redshift_distortions():
+    """Monopole and quadrupole alike: r with the real-space truth does not fall."""
+    options = {"dynamics": "1lpt", "noise_std": 0.05}
+    problems = [
+        rim.InitialConditions(COSMO, 32, 200.0, redshift_space=is_shifted, **options)
+        for is_shifted in (False, True)
+    ]
+    found = []
+    for problem in problems:
+        x, y = problem.simulate(2)
+        found.append(rim.standard_reconstruction(problem, y))
+    # Linear modes keep their amplitude; redshift space alone would raise it by a third.
+    k_edges = [0.03, 0.1]
+    ratio = [
+        float(fpm.stats.transfer_function(field, x, 200.0, k_edges).transfer[0, 0])
+        for field in found
+    ]
+    assert ratio[1] == pytest.approx(ratio[0], abs=0.08)
+
+
+def test_fit_evaluate_save_and_load(problem, tmp_path):
+    machine = small(problem)
+    machine.compile()
+    data = rim.mocks(problem, 2, seed=1, num=2)
+    machine.fit(data, verbose=0, shuffle=False)
+    report = machine.evaluate(data, verbose=0, return_dict=True)
+    assert set(report) == {"loss", *(f"{c}({k})" for c in "rT" for k in ("0.1", "0.2", "0.3"))}
+    machine.save(tmp_path / "machine.keras")
+    again = keras.models.load_model(tmp_path / "machine.keras")
+    y, _ = next(iter(data))
+    np.testing.assert_allclose(again(y), machine(y), atol=1e-6)
+    assert again.evaluate(data, verbose=0, return_dict=True) == pytest.approx(report, rel=1e-4)
+    assert again.optimizer.iterations == machine.optimizer.iterations
+
+
+def test_reported_agreement_is_that_of_the_last_step(problem):
+    machine = small(problem)
+    machine.compile()
+    data = rim.mocks(problem, 2, seed=1, num=2)
+    report = machine.evaluate(data, verbose=0, return_dict=True)
+    y, x = (tf.concat(parts, 0) for parts in zip(*data, strict=True))
+    r = cross_correlation(machine(y)[:, -1], x, 100.0, bands_in(100.0)).correlation
+    found = [report[f"r({k})"] for k in ("0.1", "0.2", "0.3")]
+    np.testing.assert_allclose(found, np.mean(r, axis=0)[::2], atol=1e-5)
+
+
+def test_mirrored_strategy_gives_the_same_weights(problem):
+    data = rim.mocks(problem, 2, seed=1, num=2)
+    weights = []
+    for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0"])):
+        with strategy.scope():
+            machine = small(problem)
+            machine.compile(keras.optimizers.SGD(1e-3), metrics=[])
+        machine.fit(data, verbose=0, shuffle=False)
+        weights.append(machine.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_mocks_differ_and_repeat(problem):
+    first, second = rim.mocks(problem, 2, seed=0, num=2)
+    again = next(iter(rim.mocks(problem, 2, seed=0, num=1)))
+    later = next(iter(rim.mocks(problem, 2, seed=0, first=1)))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(second[1], later[1])
+    assert np.abs(first[0] - second[0]).max() > 1
+    assert np.abs(first[0] - next(iter(rim.mocks(problem, 2, seed=1)))[0]).max() > 1
+
+
+def test_training_goes_on_where_it_was_stopped(problem, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                raise KeyboardInterrupt
+
+    def run(folder, **options):
+        return rim.train(small(problem), folder, 2, 2, 1, num_validation=1, verbose=0, **options)
+
+    whole = run(tmp_path / "whole")
+    # Callbacks of the caller come after the checkpoint.
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", callbacks=[Stop()])
+    parts = run(tmp_path / "parts")
+    for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    with open(tmp_path / "parts" / "history.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    other = rim.CosmicRIM(problem, 3, (6,))
+    with pytest.raises(ValueError, match="`folder` must hold no other machine"):
+        rim.train(other, tmp_path / "parts", 2, 2)
+
+
+def test_direct_unet_trains_in_the_same_way(problem, pair, tmp_path):
+    x, y = pair
+    machine = rim.DirectUNet(problem, (4, 8))
+    machine.compile(keras.optimizers.Adam(1e-2))
+    losses = machine.fit(y, x, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert machine(y).shape == (2, 1, 16, 16, 16)
+    machine.save(tmp_path / "unet.keras")
+    again = keras.models.load_model(tmp_path / "unet.keras")
+    np.testing.assert_allclose(again(y), machine(y), atol=1e-6)
+
+
+def test_default_unet_has_at_least_as_many_weights_as_the_machine(problem):
+    unet, machine = rim.DirectUNet(problem), rim.CosmicRIM(problem)
+    assert unet.count_params() >= machine.count_params()
+
+
+def test_bad_input_is_refused(problem, pair):
+    with pytest.raises(ValueError, match="`start` must be one of"):
+        rim.CosmicRIM(problem, start="ones")
+    with pytest.raises(ValueError, match="`scaling` must be one of"):
+        rim.CosmicRIM(problem, scaling="rms")
+    with pytest.raises(ValueError, match=r"cells of 6\.25 Mpc/h"):
+        small(problem).with_problem(rim.InitialConditions(COSMO, 16, 200.0))
+    with pytest.raises(ValueError, match="mesh of the problem"):
+        rim.wiener_filter(problem, tf.zeros([1, 8, 8, 8]))
+    with pytest.raises(ValueError, match="`smoothing` must be positive"):
+        rim.standard_reconstruction(problem, pair[1], 0.0)
+    with pytest.raises(ValueError, match="`batch_size` must be"):
+        rim.mocks(problem, 0)

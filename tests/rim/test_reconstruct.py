@@ -1,0 +1,273 @@
+"""One door to three methods, their products, and what is refused."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import flowpm_ext as fpm
+import rim
+from rim import presets, product, reconstruction
+from rim.__main__ import main
+from rim.checkpoint import Checkpoint
+from rim.observation import read_observation
+from rim.reconstruction import load_machine, reconstruct
+
+COSMO = fpm.Planck15()
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return rim.preset("matter", 16)
+
+
+@pytest.fixture(scope="module")
+def pair(problem):
+    return problem.simulate(5)
+
+
+@pytest.fixture(scope="module")
+def machine(problem):
+    keras.utils.set_random_seed(0)
+    return rim.CosmicRIM(problem, 3, (4, 4))
+
+
+@pytest.fixture(scope="module")
+def weights(machine, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "small.keras"
+    machine.save(path)
+    return path
+
+
+def quietly(problem, y, method, weights=None, **options):
+    return rim.reconstruct(problem, y, method, weights, progress=False, **options)
+
+
+@pytest.mark.parametrize("method", ["rim", "map"])
+def test_product_holds_what_was_found(problem, pair, weights, method, tmp_path):
+    truth, y = pair
+    found = quietly(problem, y, method, weights, truth=truth)
+    assert found.num_gradients == {"rim": 3, "map": 24}[method]
+    np.testing.assert_array_equal(found.x, found.trajectory[:, -1])
+    np.testing.assert_allclose(found.final, problem.model(tf.constant(found.x)), atol=1e-3)
+    # What the displacement says, painted, is the final field.
+    position = problem.mesh.lattice() + found.displacement.reshape(1, -1, 3) / 6.25
+    np.testing.assert_allclose(problem.mesh.paint(position) - 1, found.final, atol=2e-3)
+    report = product.write(found, tmp_path)
+    kept = product.read(tmp_path / "reconstruction.h5")
+    np.testing.assert_array_equal(kept["initial"], found.x)
+    np.testing.assert_array_equal(kept["truth"], truth)
+    assert kept["report"] == report == json.loads((tmp_path / "report.json").read_text())
+    again = rim.InitialConditions.from_config(kept["problem"])
+    assert not presets.differences(again, problem)
+    for name in ("slices", "agreement", "trajectory"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    np.testing.assert_allclose(report["r"], found.agreement()["r"])
+    assert "gradients" in product.summary(report)
+
+
+def test_samples_have_the_spread_of_the_posterior(tmp_path):
+    """Of a linear model, where mean and variance of the posterior are known."""
+    problem = rim.InitialConditions(COSMO, 8, 50.0, "linear", noise_std=1.0)
+    _, y = problem.simulate(1)
+    found = quietly(problem, y, "hmc", num_samples=150, num_warmup=60, num_chains=4)
+    mean = rim.wiener_filter(problem, y)
+    square = problem.spread(tf.float64) ** 2 * problem.mesh.mode_weights()
+    spread = float(tf.reduce_sum(square)) / 8**3
+    variance = found.samples.var(axis=(0, 1)).mean()
+    # 512 cells, and as many draws: a variance is known to some percent.
+    assert variance == pytest.approx(spread, rel=0.05)
+    error = np.mean((found.x - mean) ** 2)
+    assert error < 0.05 * spread
+    numbers = found.convergence()
+    assert numbers["worst_r_hat"] < 1.2
+    assert numbers["median_ess"] > 100
+    product.write(found, tmp_path)
+    assert product.read(tmp_path / "reconstruction.h5")["samples"].shape == (150, 4, 8, 8, 8)
+
+
+def test_interrupted_run_goes_on(problem, pair, weights, tmp_path, monkeypatch):
+    _, y = pair
+    options = {"num_samples": 50, "num_warmup": 5, "num_chains": 2}
+    whole = quietly(problem, y, "hmc", weights, **options)
+    sampler, calls = reconstruction.sample_posterior, []
+
+    def stopped(*args, **kwargs):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return sampler(*args, **kwargs)
+
+    monkeypatch.setattr(reconstruction, "sample_posterior", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        quietly(problem, y, "hmc", weights, checkpoint=tmp_path, **options)
+    assert len(list(tmp_path.glob("unfinished-*/*.npz"))) == 2
+    monkeypatch.setattr(reconstruction, "sample_posterior", sampler)
+    parts = quietly(problem, y, "hmc", weights, checkpoint=tmp_path, **options)
+    np.testing.assert_allclose(parts.samples, whole.samples, atol=1e-4)
+    assert parts.num_gradients == whole.num_gradients
+    product.write(parts, tmp_path)
+    assert not list(tmp_path.glob("unfinished-*"))
+
+
+def test_search_is_not_repeated(problem, pair, tmp_path, monkeypatch):
+    first = quietly(problem, pair[1], "map", checkpoint=tmp_path)
+    monkeypatch.setattr(reconstruction, "map_estimate", None)
+    second = quietly(problem, pair[1], "map", checkpoint=tmp_path)
+    np.testing.assert_array_equal(first.x, second.x)
+    # Of another observation nothing is known.
+    with pytest.raises(TypeError):
+        quietly(problem, 2 * pair[1], "map", checkpoint=tmp_path)
+
+
+def test_checkpoint_without_a_folder_keeps_nothing(problem, pair):
+    saved = Checkpoint(None, problem, pair[1], "map", 0)
+    saved.save("name", x=np.ones(3))
+    assert saved.load("name") is None
+
+
+def test_presets_know_their_weights_whatever_the_mesh(monkeypatch, tmp_path):
+    monkeypatch.setattr(presets, "WEIGHTS", tmp_path)
+    assert presets.shipped_weights(rim.preset("tracers", 16)) is None
+    (tmp_path / "tracers.keras").touch()
+    assert presets.shipped_weights(rim.preset("tracers", 24)).name == "tracers.keras"
+    other = rim.InitialConditions(COSMO, 16, 100.0, bias=(0.1, 0.0), noise_power=1000.0)
+    assert presets.shipped_weights(other) is None
+    assert presets.differences(other, rim.preset("tracers", 16)) == ["bias"]
+
+
+def test_file_of_a_field_and_of_tracers(tmp_path, problem):
+    field = np.random.default_rng(0).normal(size=(8, 8, 8))
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["overdensity"] = field
+        file["initial"] = 2 * field
+        file.attrs["box_size"] = 50.0
+    data = read_observation(path, problem)
+    assert data.problem.mesh.shape == (8, 8, 8)
+    np.testing.assert_allclose(data.y[0], field, rtol=1e-6)
+    np.testing.assert_allclose(data.truth[0], 2 * field, rtol=1e-6)
+    with h5py.File(path, "w") as file:
+        file["position"] = np.tile([[6.25, 12.5, 0.0]], [64, 1])
+        file.attrs["box_size"] = [50.0, 25.0, 25.0]
+    y = read_observation(path, problem).y[0]
+    assert y.shape == (8, 4, 4)
+    assert y[1, 2, 0] == pytest.approx(127)
+    assert y.sum() == pytest.approx(0, abs=1e-3)
+    counts = rim.InitialConditions(COSMO, 8, 50.0, likelihood="poisson", mean_count=1.0)
+    y = read_observation(path, counts).y[0]
+    assert y[1, 2, 0] == y.sum() == 64
+
+
+def test_command_line_end_to_end(weights, tmp_path, capsys, problem, pair):
+    words = ["reconstruct", "--weights", str(weights), "--out", str(tmp_path / "out")]
+    assert main([*words, "--simulate", "--mesh", "16", "--seed", "3"]) == 0
+    said = capsys.readouterr()
+    assert "r(k) at 0.05, 0.1, 0.2, 0.3 h/Mpc" in said.out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    figures = {"slices.png", "agreement.png", "trajectory.png"}
+    assert names == {"reconstruction.h5", "report.json", *figures}
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["overdensity"] = pair[1][0].numpy()
+        file.attrs["box_size"] = 100.0
+    config = tmp_path / "problem.json"
+    config.write_text(json.dumps(problem.get_config()))
+    words = ["reconstruct", str(path), "--method", "map", "--problem", str(config)]
+    assert main([*words, "--out", str(tmp_path / "map")]) == 0
+    names = {path.name for path in (tmp_path / "map").iterdir()}
+    assert names == {"reconstruction.h5", "report.json", "slices.png", "trajectory.png"}
+
+
+def test_command_line_trains_and_goes_on(tmp_path, capsys):
+    words = ["train", "--mesh", "16", "--steps", "2", "--filters", "4", "--updates", "2"]
+    words += ["--batch-size", "1", "--out", str(tmp_path)]
+    assert main([*words, "--epochs", "1"]) == 0
+    first = keras.models.load_model(tmp_path / "weights.keras")
+    assert main([*words, "--epochs", "2"]) == 0
+    second = keras.models.load_model(tmp_path / "weights.keras")
+    assert first.count_params() == second.count_params()
+    assert np.abs(first.get_weights()[0] - second.get_weights()[0]).max() > 0
+    assert (tmp_path / "history.png").stat().st_size > 10_000
+    assert "weights" in capsys.readouterr().out
+
+
+def write(path, name="overdensity", values=None, box=100.0):
+    with h5py.File(path, "w") as file:
+        file[name] = np.zeros((16, 16, 16)) if values is None else values
+        if box is not None:
+            file.attrs["box_size"] = box
+    return path
+
+
+def test_bad_files_are_refused(tmp_path, problem):
+    path = tmp_path / "data.h5"
+    nan = np.full((16, 16, 16), np.nan)
+    counts = rim.InitialConditions(COSMO, 16, 100.0, likelihood="poisson", mean_count=1.0)
+    negative = np.full((16, 16, 16), -1.0)
+    for target, options, message in (
+        (problem, {"box": 200.0}, "cells of 6.25 Mpc/h"),
+        (problem, {"box": None}, "must say `box_size`"),
+        (problem, {"name": "density"}, "must hold `overdensity` or `position`"),
+        (problem, {"values": nan}, "`y` must be finite"),
+        (problem, {"values": np.zeros((16, 16))}, "must have three axes"),
+        (problem, {"name": "position", "values": np.full((3, 3), 101.0)}, "must lie from 0 to"),
+        (problem, {"name": "initial", "values": nan}, "must hold `overdensity` or `position`"),
+        (counts, {"name": "counts", "values": negative}, "`y` must be non-negative"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_observation(write(path, **options), target)
+    path.write_text("text")
+    with pytest.raises(ValueError, match="`DATA` must be an HDF5 file"):
+        read_observation(path, problem)
+    with pytest.raises(ValueError, match="`DATA` must be a file"):
+        read_observation(tmp_path / "nothing.h5", problem)
+
+
+def test_bad_input_is_refused(tmp_path, problem, pair, machine, weights, monkeypatch):
+    truth, y = pair
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        reconstruct(problem, y, "adam")
+    with pytest.raises(ValueError, match="mesh of the problem"):
+        reconstruct(problem, np.zeros((8, 8, 8)))
+    with pytest.raises(ValueError, match="`truth` must have shape"):
+        reconstruct(problem, y, truth=truth[:, :8])
+    unknown = rim.InitialConditions(COSMO, 16, 100.0, noise_std=0.5)
+    with pytest.raises(ValueError, match="`weights` must be given for a problem"):
+        reconstruct(unknown, y)
+    with pytest.raises(ValueError, match="`weights` must be a file"):
+        reconstruct(problem, y, weights=tmp_path / "no.keras")
+    with pytest.warns(UserWarning, match="trained for another problem: noise_std differ"):
+        load_machine(weights, unknown)
+    coarse = rim.InitialConditions(COSMO, 16, 200.0)
+    with pytest.raises(ValueError, match=r"cells of 6\.25 Mpc/h"):
+        load_machine(weights, coarse)
+    (tmp_path / "broken.keras").write_text("text")
+    with pytest.raises(ValueError, match=r"`weights` must be a \.keras file of a CosmicRIM"):
+        load_machine(tmp_path / "broken.keras", problem)
+    rim.DirectUNet(problem, (2,)).save(tmp_path / "unet.keras")
+    with pytest.raises(ValueError, match="`weights` must hold a CosmicRIM"):
+        load_machine(tmp_path / "unet.keras", problem)
+    monkeypatch.setattr("flowpm_ext.core.memory.available_memory", lambda: 10**6)
+    with pytest.raises(ValueError, match=r"needs about .* Take a smaller mesh"):
+        reconstruct(problem, y, weights=machine)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reconstruct", "--out", "x"], "`DATA` must be given"),
+        (["reconstruct", "data.h5", "--simulate", "--out", "x"], "`DATA` must be given"),
+        (["reconstruct", "--simulate", "--problem", "galaxies", "--out", "x"], "`problem` must"),
+        (["train", "--problem", "matter", "--epochs", "0", "--out", "x"], "`num_epochs` must"),
+    ],
+)
+def test_command_line_refuses_in_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert message in said
