@@ -26,6 +26,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["flowpm_ext*", "lfi*", "priors*", "rim*"]),
+    package_data={"rim": ["weights/*.keras", "weights/README.md"]},
     install_requires=[
         "tensorflow>=2.20",
         "keras>=3.12",

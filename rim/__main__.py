@@ -20,6 +20,9 @@ from flowpm_ext.command_line import (
 if TYPE_CHECKING:  # TensorFlow is not needed to say which options there are
     from rim.initial_conditions import InitialConditions
 
+# As many cells as a cube of 32, and waves of 400 Mpc/h in presets: without those a machine takes
+# what it has never seen for structure.
+MESH = (64, 32, 16)
 PROBLEM = (
     "matter, tracers or tracers_without_unity (see rim.preset), or a JSON file of "
     "InitialConditions.get_config; default: %(default)s"
@@ -69,7 +72,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="unet for the direct U-Net to compare with; default: rim")  # fmt: skip
     add("--start-from", metavar="FILE", help="weights to start from, rather than none")
     for name, default, text in (
-        ("mesh", 32, "cells along a side"),
         ("epochs", 20, "a checkpoint follows each"),
         ("updates", 100, "updates of the weights in an epoch"),
         ("batch-size", 2, "realisations of each update"),
@@ -78,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("seed", 0, "of weights and mocks"),
     ):
         add(f"--{name}", type=int, default=default, metavar="N", help=f"{text}; default: {default}")
+    add("--mesh", type=_integers, default=MESH, metavar="N,...", help="cells along the axes, or "
+        "one number for a cube; default: 64,32,16, whose long side has long waves")  # fmt: skip
     add("--filters", type=_integers, default=(8, 16), metavar="N,...",
         help="channels of each branch; default: 8,16")  # fmt: skip
     add("--learning-rate", type=float, default=2e-3, metavar="X", help="the highest; default: 2e-3")
@@ -87,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("data", nargs="?", metavar="DATA", help="HDF5 file with `overdensity`, `counts` or the "
         "`position` of tracers, and the attribute `box_size` (Mpc/h)")  # fmt: skip
     add("--simulate", action="store_true", help="reconstruct a mock made on the spot instead")
-    add("--mesh", type=int, default=64, metavar="N", help="of --simulate; default: 64")
+    add("--mesh", type=_integers, default=(64,), metavar="N", help="of --simulate; default: 64")
     add("--out", metavar="FOLDER", required=True, help="folder for the product and figures")
     add("--problem", default="matter", metavar="NAME", help=PROBLEM)
     add("--method", choices=("rim", "map", "hmc"), default="rim", help="default: rim")
@@ -167,12 +171,12 @@ def run_reconstruct(options: argparse.Namespace) -> None:
     print(f"Product, figures and report: {pathlib.Path(options.out).resolve()}")
 
 
-def read_problem(name: str, mesh: int) -> "InitialConditions":
+def read_problem(name: str, mesh: Sequence[int]) -> "InitialConditions":
     """A problem by its name or from a file.
 
     Args:
         name: That of a preset, or of a JSON file.
-        mesh: Cells along a side.
+        mesh: Cells along the axes, or of a cube.
 
     Returns:
         The problem.
@@ -183,6 +187,7 @@ def read_problem(name: str, mesh: int) -> "InitialConditions":
     from rim.initial_conditions import InitialConditions
     from rim.presets import PRESETS, preset
 
+    mesh = mesh[0] if len(mesh) == 1 else mesh
     if name in PRESETS:
         return preset(name, mesh)
     path = pathlib.Path(name)

@@ -81,8 +81,7 @@ def map_estimate(
         start.shape[:1].is_compatible_with(first.shape[:1]),
         "start", f"have the batch of y, {first.shape[0]}", start,
     )  # fmt: skip
-    # In Wiener coordinates the posterior is about a unit sphere.
-    step = 1.0 if coordinates == "wiener" and method == "scipy" else None
+    step = 1.0 if coordinates in problem.unit_spheres and method == "scipy" else None
     found, history = [], []
     total = start.shape[0] * sum(budget)
     with tqdm(total=total, unit="gradient", desc="MAP", disable=not progress) as bar:

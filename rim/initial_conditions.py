@@ -22,12 +22,12 @@ from flowpm_ext.mesh.base import mesh_sides
 from flowpm_ext.mesh.box import cell_size
 from flowpm_ext.pm import lpt_init, nbody
 from rim.problem import InverseProblem
+from rim.settings import checked_bias, checked_count, checked_mask, checked_noise, listed, table
 
 DYNAMICS = ("linear", "1lpt", "2lpt", "pm")
 LIKELIHOODS = ("gaussian", "poisson")
 COORDINATES = ("wiener", "white", "field")
 FIRST_STAGE = 0.1  # scale factor at which the particle mesh starts
-TABLE_K = np.geomspace(1e-5, 1e2, 2048)  # h/Mpc, where the spectrum is kept
 
 
 class InitialConditions(InverseProblem):
@@ -71,6 +71,7 @@ class InitialConditions(InverseProblem):
     """
 
     coordinates = COORDINATES
+    unit_spheres = ("wiener",)
 
     def __init__(
         self,
@@ -101,20 +102,20 @@ class InitialConditions(InverseProblem):
         self.cosmo, self.dynamics, self.likelihood = cosmo, dynamics, likelihood
         self.mesh = LocalMesh(mesh_sides(mesh_shape))
         self.cell_size = cell_size(self.mesh.shape, box_size)
-        self.bias = None if bias is None else _checked_bias(bias)
+        self.bias = None if bias is None else checked_bias(bias)
         self.has_unity, self.redshift_space = bool(has_unity), bool(redshift_space)
         self.a, self.num_steps = float(a), int(num_steps)
-        self.mask = None if mask is None else _checked_mask(mask, self.mesh.shape)
-        self.mean_count = _checked_count(mean_count, likelihood)
+        self.mask = None if mask is None else checked_mask(mask, self.mesh.shape)
+        self.mean_count = checked_count(mean_count, likelihood)
         self.growth = float(background.growth_factor(cosmo, self.a))
         self.growth_rate = float(background.growth_rate(cosmo, self.a))
-        self.pk = _table(pk if pk is not None else functools.partial(_linear_power, cosmo))
+        self.pk = table(pk if pk is not None else functools.partial(_linear_power, cosmo))
         is_white = noise_power is None or (np.ndim(noise_power) == 0 and not callable(noise_power))
         if noise_power is not None and is_white:
             checks.positive(noise_power, "noise_power")
             noise_std = math.sqrt(float(noise_power) / self.cell_size**3)
-        self.noise_std = _checked_noise(noise_std, self.mesh.shape)
-        self.noise_power = None if is_white else _table(noise_power)
+        self.noise_std = checked_noise(noise_std, self.mesh.shape)
+        self.noise_power = None if is_white else table(noise_power)
         checks.require(
             is_white or (mask is None and likelihood == "gaussian"),
             "noise_power", "be a number where there is a mask or a Poisson likelihood", "a spectrum"
@@ -445,7 +446,7 @@ class InitialConditions(InverseProblem):
             "dynamics": self.dynamics,
             "bias": None if self.bias is None else list(self.bias),
             "noise_std": np.asarray(self.noise_std).tolist(),
-            "noise_power": _listed(self.noise_power),
+            "noise_power": listed(self.noise_power),
             "has_unity": self.has_unity,
             "likelihood": self.likelihood,
             "mean_count": self.mean_count,
@@ -453,7 +454,7 @@ class InitialConditions(InverseProblem):
             "mask": None if self.mask is None else self.mask.tolist(),
             "a": self.a,
             "num_steps": self.num_steps,
-            "pk": _listed(self.pk),
+            "pk": listed(self.pk),
         }
 
     @classmethod
@@ -493,51 +494,3 @@ def positive_part(intensity: tf.Tensor, floor: float = 0.01) -> tf.Tensor:
 
 def _linear_power(cosmo: Cosmology, k: np.ndarray) -> np.ndarray:
     return power.linear_matter_power(cosmo, k).numpy()
-
-
-def _table(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
-    """A spectrum as a pair (k, P) that files can keep."""
-    if not callable(spectrum):
-        return tuple(np.asarray(column, np.float64) for column in spectrum)
-    return TABLE_K, np.asarray(spectrum(TABLE_K), np.float64)
-
-
-def _listed(pair: tuple[np.ndarray, np.ndarray] | None) -> list | None:
-    return None if pair is None else [column.tolist() for column in pair]
-
-
-def _checked_bias(bias: Sequence[float]) -> tuple[float, ...]:
-    values = np.asarray(bias, np.float64)
-    rule = "be (b1, b2) or (b1, b2, bs)"
-    checks.require(values.shape in ((2,), (3,)), "bias", rule, bias)
-    checks.finite(values, "bias")
-    return tuple(values.tolist())
-
-
-def _checked_mask(mask: TensorLike, shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.asarray(mask)
-    checks.require(mask.shape == shape, "mask", f"have shape {shape}", mask)
-    is_binary = bool(np.all((mask == 0) | (mask == 1)))
-    checks.require(is_binary, "mask", "hold zeros and ones", mask)
-    checks.require(bool(np.any(mask)), "mask", "leave some cells", "no cell")
-    return mask.astype(np.float32)
-
-
-def _checked_noise(noise_std: TensorLike, shape: tuple[int, ...]) -> np.ndarray:
-    noise_std = np.asarray(noise_std, np.float64)
-    fits = noise_std.shape in ((), shape)
-    checks.require(fits, "noise_std", f"be a number or have shape {shape}", noise_std)
-    checks.positive(noise_std, "noise_std")
-    return noise_std
-
-
-def _checked_count(mean_count: float | None, likelihood: str) -> float | None:
-    wants = likelihood == "poisson"
-    checks.require(
-        (mean_count is not None) == wants,
-        "mean_count", "be given for a Poisson likelihood, and for no other", mean_count,
-    )  # fmt: skip
-    if not wants:
-        return None
-    checks.positive(mean_count, "mean_count")
-    return float(mean_count)

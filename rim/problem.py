@@ -33,6 +33,9 @@ class InverseProblem:
     coordinates: Sequence[str] = ("plain",)
     """Ways to write the unknown down, the best one to search in first."""
 
+    unit_spheres: Sequence[str] = ()
+    """Those in which the posterior is about a unit sphere, where a first step of 1 fits."""
+
     def __init__(
         self, log_likelihood: LogLikelihood, log_prior: LogPrior, is_compiled: bool = True
     ) -> None:
