@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from flowpm_ext.nn import UNet
 from rim.initial_conditions import InitialConditions
-from rim.machine import DefaultCompile
-from rim.training import FourierAgreement
+from rim.training import DefaultCompile, FourierAgreement
 
 
 @keras.saving.register_keras_serializable("rim")

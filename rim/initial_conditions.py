@@ -204,7 +204,7 @@ class InitialConditions(InverseProblem):
         if self.bias is None:
             return self.mesh.paint(position) - 1
         weight = lagrangian_bias_weights(x, *self.bias, mesh=self.mesh)
-        weight = tf.reshape(weight, [x.shape[0], -1])
+        weight = tf.reshape(weight, [tf.shape(x)[0], math.prod(self.mesh.shape)])
         if self.has_unity:
             return self.mesh.paint(position, weight) - 1
         return self.mesh.paint(position, weight - 1)
@@ -360,7 +360,8 @@ class InitialConditions(InverseProblem):
         """
         response = tf.constant(self.linear_response(), tf.float64)
         square = tf.cast(self.spread(tf.float64), tf.float64) ** 2
-        return tf.cast(response * square / self._noise_of_modes(), dtype)
+        gain = tf.math.divide_no_nan(response * square, self._noise_of_modes())
+        return tf.cast(gain, dtype)
 
     def overdensity(self, y: tf.Tensor) -> tf.Tensor:
         """The overdensity that an observation shows, with its noise; zero where it saw nothing.

@@ -10,7 +10,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import stateless_seed
 from flowpm_ext.nn import UNet
 from rim.problem import InverseProblem
-from rim.training import TrajectoryError
+from rim.training import DefaultCompile
 from rim.update import MultiscaleUpdate
 
 
@@ -31,45 +31,6 @@ GRADIENTS = ("separate", "summed")
 SCALINGS = ("adam", "raw")
 STARTS = ("zeros", "noise", "learned")
 DECAYS = (0.9, 0.999)  # of the two moments, as Adam has them
-
-
-class DefaultCompile:
-    """Training of a Keras model by the error of its trajectory, unless it is told otherwise."""
-
-    def default_metrics(self) -> list[keras.metrics.Metric]:
-        """What `evaluate` reports besides the loss."""
-        return []
-
-    def compile(
-        self,
-        optimizer: Any = "adam",
-        loss: Any = None,
-        *,
-        metrics: Any = None,
-        jit_compile: bool = False,
-        **options: Any,
-    ) -> None:
-        """Say how to train.
-
-        Args:
-            optimizer: Of Keras.
-            loss: Of x and the trajectory; `TrajectoryError` by default.
-            metrics: Of x and the trajectory.
-            jit_compile: Whether XLA compiles the whole step; on a CPU networks are slower then.
-            **options: Of `keras.Model.compile`.
-        """
-        loss = TrajectoryError() if loss is None else loss
-        metrics = self.default_metrics() if metrics is None else metrics
-        super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **options)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as a file says that a model was.
-
-        Args:
-            config: What `get_compile_config` gave.
-        """
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
 
 class RIM(DefaultCompile, keras.Model):

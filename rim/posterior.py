@@ -21,7 +21,7 @@ def sample_posterior(
     num_warmup: int = 100,
     num_chains: int = 2,
     *,
-    num_leapfrog: int = 10,
+    num_leapfrog: int = 40,
     step_size: float = 0.1,
     thin: int = 1,
     scatter: float = 1.0,
@@ -41,7 +41,8 @@ def sample_posterior(
         num_samples: Draws of each chain to keep.
         num_warmup: Steps before them, which tune the step size.
         num_chains: Chains, side by side.
-        num_leapfrog: Gradients in each step.
+        num_leapfrog: Gradients in each step. Slopes of clouds jump where particles cross cells,
+            which keeps steps of the integrator short, so that it takes many to come far.
         step_size: The first step of the integrator.
         thin: Steps for each draw that is kept.
         scatter: Standard deviation, in those coordinates, of the chains around the start.
