@@ -23,6 +23,7 @@ import tensorflow as tf
 import rim
 from flowpm_ext.inference import minimize
 from flowpm_ext.stats import cross_correlation, transfer_function
+from rim.machine import adam_scaled
 from rim.reconstruction import load_machine, run_machine
 from rim.training import BANDS
 
@@ -103,11 +104,11 @@ def adam(problem, y: tf.Tensor, seed: int, rate: float = 0.5) -> tf.Tensor:
     loss, one = problem.loss_in("field"), tf.ones([], y.dtype)
     u = first_estimate(problem, y, "noise", seed)
     for scale in (1.0, 0.0):
-        mean, square = tf.zeros_like(u), tf.zeros_like(u)
-        for step in range(1, ADAM_STEPS + 1):
+        moments = None
+        for step in range(ADAM_STEPS):
             gradient = loss(u, y, scale * one)[1]
-            mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
-            u -= rate * mean / (1 - 0.9**step) / (tf.sqrt(square / (1 - 0.999**step)) + 1e-7)
+            (scaled,), moments = adam_scaled([gradient], moments, step)
+            u -= rate * scaled
     return problem.to_unknown(u, "field")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # TensorFlow is not needed to say which options there are
 # As many cells as a cube of 32, and waves of 400 Mpc/h in presets: without those a machine takes
 # what it has never seen for structure.
 MESH = (64, 32, 16)
+ARCHITECTURE = {"num_steps": "steps", "kernel_size": "kernel-size", "filters": "filters"}
 PROBLEM = (
     "matter, tracers or tracers_without_unity (see rim.preset), or a JSON file of "
     "InitialConditions.get_config; default: %(default)s"
@@ -48,8 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, MemoryError) as error:
         _say(name, f"error: {error or 'there is not enough memory.'}")
         return 2
+    except Exception as error:
+        # TensorFlow is not imported here, nor is its error for this.
+        if type(error).__name__ != "ResourceExhaustedError":
+            raise
+        _say(name, "error: there is not enough memory.")
+        return 2
     except KeyboardInterrupt as end:
-        _say(name, "interrupted; the same command goes on from the last checkpoint.")
+        _say(name, f"interrupted; {_what_is_left(options)}")
         return 143 if isinstance(end, Terminated) else 130
     return 0
 
@@ -75,15 +82,17 @@ def build_parser() -> argparse.ArgumentParser:
         ("epochs", 20, "a checkpoint follows each"),
         ("updates", 100, "updates of the weights in an epoch"),
         ("batch-size", 2, "realisations of each update"),
-        ("steps", 10, "steps of the machine"),
-        ("kernel-size", 3, "width of the kernels"),
         ("seed", 0, "of weights and mocks"),
     ):
         add(f"--{name}", type=int, default=default, metavar="N", help=f"{text}; default: {default}")
-    add("--mesh", type=_integers, default=MESH, metavar="N,...", help="cells along the axes, or "
-        "one number for a cube; default: 64,32,16, whose long side has long waves")  # fmt: skip
-    add("--filters", type=_integers, default=(8, 16), metavar="N,...",
-        help="channels of each branch; default: 8,16")  # fmt: skip
+    add("--mesh", type=_integers, metavar="N,...", help="cells along the axes, or one number for a "
+        "cube; default: 64,32,16, whose long side has long waves, or that of the file")  # fmt: skip
+    for word, name, kind, text in (
+        ("steps", "num_steps", int, "steps of the machine; default: 10"),
+        ("kernel-size", "kernel_size", int, "width of the kernels; default: 3"),
+        ("filters", "filters", _integers, "channels of each branch; default: 8,16"),
+    ):
+        add(f"--{word}", dest=name, type=kind, default=argparse.SUPPRESS, metavar="N", help=text)
     add("--learning-rate", type=float, default=2e-3, metavar="X", help="the highest; default: 2e-3")
     about = "Reconstruct initial conditions. The same command goes on with a run that was stopped."
     command = commands.add_parser("reconstruct", help="reconstruct a field", description=about)
@@ -91,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("data", nargs="?", metavar="DATA", help="HDF5 file with `overdensity`, `counts` or the "
         "`position` of tracers, and the attribute `box_size` (Mpc/h)")  # fmt: skip
     add("--simulate", action="store_true", help="reconstruct a mock made on the spot instead")
-    add("--mesh", type=_integers, default=(64,), metavar="N", help="of --simulate; default: 64")
+    add("--mesh", type=_integers, metavar="N", help="of --simulate; default: 64, or that of a file")
     add("--out", metavar="FOLDER", required=True, help="folder for the product and figures")
     add("--problem", default="matter", metavar="NAME", help=PROBLEM)
     add("--method", choices=("rim", "map", "hmc"), default="rim", help="default: rim")
@@ -115,27 +124,31 @@ def run_train(options: argparse.Namespace) -> None:
         import keras
 
         import rim
+        from flowpm_ext.io import claimed_folder
         from rim.plot import history_figure
         from rim.reconstruction import load_machine
-    problem = read_problem(options.problem, options.mesh)
-    folder = pathlib.Path(options.out)
+    problem = read_problem(options.problem, options.mesh, MESH)
+    architecture = {name: getattr(options, name) for name in ARCHITECTURE if hasattr(options, name)}
     keras.utils.set_random_seed(options.seed)
-    if options.network == "unet":
-        machine = rim.DirectUNet(problem)
-    elif options.start_from:
+    if options.start_from:
+        _refuse(architecture, "--start-from", "the file says what the machine is made of")
         machine = load_machine(options.start_from, problem)
+    elif options.network == "unet":
+        _refuse(architecture, "--network unet", "it is that of rim.DirectUNet")
+        machine = rim.DirectUNet(problem)
     else:
-        machine = rim.CosmicRIM(problem, options.steps, options.filters, options.kernel_size)
-    print(f"{machine.count_params():,} weights; {folder.resolve()}")
-    machine = rim.train(
-        machine, folder, options.epochs, options.updates, options.batch_size,
-        options.learning_rate, options.seed,
-    )  # fmt: skip
-    trained = type(machine).from_config(machine.get_config())
-    trained.set_weights(machine.get_weights())
-    trained.save(folder / "weights.keras")
-    history_figure(folder / "history.csv").savefig(folder / "history.png", dpi=110)
-    print(f"weights: {(folder / 'weights.keras').resolve()}")
+        machine = rim.CosmicRIM(problem, **architecture)
+    with claimed_folder(options.out) as folder:
+        print(f"{machine.count_params():,} weights; {folder.resolve()}")
+        rim.train(
+            machine, folder, options.epochs, options.updates, options.batch_size,
+            options.learning_rate, options.seed,
+        )  # fmt: skip
+        trained = type(machine).from_config(machine.get_config())
+        trained.set_weights(machine.get_weights())
+        trained.save(folder / "weights.keras")
+        history_figure(folder / "history.csv").savefig(folder / "history.png", dpi=110)
+        print(f"weights: {(folder / 'weights.keras').resolve()}")
 
 
 def run_reconstruct(options: argparse.Namespace) -> None:
@@ -155,8 +168,10 @@ def run_reconstruct(options: argparse.Namespace) -> None:
         from flowpm_ext.io import claimed_folder
         from rim import product
         from rim.observation import Observation, read_observation
-    problem = read_problem(options.problem, options.mesh)
+        from rim.reconstruction import require_memory_for
+    problem = read_problem(options.problem, options.mesh, (64,))
     if options.simulate:
+        require_memory_for(problem, options.method, 1, options.num_samples, 2)
         truth, y = problem.simulate(options.seed)
         data = Observation(problem, y.numpy(), truth.numpy())
     else:
@@ -171,12 +186,15 @@ def run_reconstruct(options: argparse.Namespace) -> None:
     print(f"Product, figures and report: {pathlib.Path(options.out).resolve()}")
 
 
-def read_problem(name: str, mesh: Sequence[int]) -> "InitialConditions":
+def read_problem(
+    name: str, mesh: Sequence[int] | None, default: Sequence[int]
+) -> "InitialConditions":
     """A problem by its name or from a file.
 
     Args:
         name: That of a preset, or of a JSON file.
-        mesh: Cells along the axes, or of a cube.
+        mesh: Cells along the axes, or of a cube; None for those of the file.
+        default: Those of a preset where none are asked for.
 
     Returns:
         The problem.
@@ -187,22 +205,42 @@ def read_problem(name: str, mesh: Sequence[int]) -> "InitialConditions":
     from rim.initial_conditions import InitialConditions
     from rim.presets import PRESETS, preset
 
-    mesh = mesh[0] if len(mesh) == 1 else mesh
+    sides = None if mesh is None and name not in PRESETS else tuple(mesh or default)
+    if sides is not None and len(sides) == 1:
+        sides = sides * 3
     if name in PRESETS:
-        return preset(name, mesh)
+        return preset(name, sides)
     path = pathlib.Path(name)
     if not path.is_file():
-        raise ValueError(f"`problem` must be one of {', '.join(PRESETS)}, or a file. Received: "
-                         f"{name!r}.")  # fmt: skip
+        known = ", ".join(PRESETS)
+        raise ValueError(f"`problem` must be one of {known}, or a file. Received: {name!r}.")
     try:
         problem = InitialConditions.from_config(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"`problem` must be what get_config gives. Received: {error}.") from None
-    return problem if problem.mask is not None else problem.with_mesh(mesh)
+    return problem if sides in (None, problem.mesh.shape) else problem.with_mesh(sides)
+
+
+def _refuse(architecture: dict[str, object], word: str, reason: str) -> None:
+    """Refuse options that would be ignored."""
+    if architecture:
+        names = ", ".join(f"--{ARCHITECTURE[name]}" for name in architecture)
+        raise ValueError(f"`{word}` must come without {names}: {reason}.")
+
+
+def _what_is_left(options: argparse.Namespace) -> str:
+    """What an interrupted run has kept, in a few words."""
+    folder = pathlib.Path(options.out)
+    has = (folder / "last.keras").exists() or any(folder.glob("unfinished-*"))
+    return "the same command goes on from its last checkpoint." if has else "nothing was kept."
 
 
 def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        message = f"integers with commas between them are wanted, and not {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _say(name: str, message: object) -> None:

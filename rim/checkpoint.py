@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,14 +14,14 @@ from rim.initial_conditions import InitialConditions
 
 
 class Checkpoint:
-    """Arrays by name in a folder, for one problem, observation, method and seed.
+    """Arrays by name in a folder, for one problem, observation and way to solve it.
 
     Args:
         folder: Where they are kept; None keeps nothing.
         problem: What was observed.
         y: The observation.
-        method: How it is solved.
-        seed: Of random draws.
+        settings: All that the result depends on besides.
+        start: Arrays that it depends on besides.
     """
 
     def __init__(
@@ -27,14 +29,15 @@ class Checkpoint:
         folder: str | os.PathLike | None,
         problem: InitialConditions,
         y: tf.Tensor,
-        method: str,
-        seed: int,
+        settings: Sequence[object],
+        start: Sequence[np.ndarray] = (),
     ) -> None:
         self.folder = None
         if folder is None:
             return
-        text = json.dumps([problem.get_config(), method, seed], sort_keys=True)
-        mark = hashlib.sha256(text.encode() + y.numpy().tobytes()).hexdigest()[:16]
+        text = json.dumps([problem.get_config(), *settings], sort_keys=True)
+        content = b"".join(np.asarray(array).tobytes() for array in (y, *start))
+        mark = hashlib.sha256(text.encode() + content).hexdigest()[:16]
         self.folder = pathlib.Path(folder) / f"unfinished-{mark}"
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
@@ -68,3 +71,8 @@ class Checkpoint:
         partial = self.folder / f".{name}.partial.npz"
         np.savez(partial, **arrays)
         os.replace(partial, self.folder / f"{name}.npz")
+
+    def clear(self) -> None:
+        """Remove what was kept."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,8 +12,8 @@ from flowpm_ext.core import checks
 from flowpm_ext.fields.spectrum import scaled
 from rim.baselines import standard_reconstruction, wiener_filter
 from rim.initial_conditions import InitialConditions
-from rim.machine import RIM, adam_scaled
-from rim.training import FourierAgreement
+from rim.machine import RIM
+from rim.training import agreement_metrics
 
 STARTS = ("standard", "wiener", "zeros", "noise")
 FIRST_GAIN = 0.1  # of a Newton step, before training
@@ -43,9 +43,10 @@ class CosmicRIM(RIM):
         gradients: "separate" shows those of likelihood and prior, "summed" their sum.
         scaling: "newton" for both kinds, or "adam" or "raw" for one.
         is_second_order: Whether training goes through the derivatives of the gradients.
+        seed: Of a start by noise.
         unit: Standard deviation of the linear field in a cell, by which the network measures;
             that of the problem by default.
-        **options: Of a Keras model.
+        name: Of the model.
 
     Raises:
         ValueError: If an option is unknown.
@@ -66,8 +67,9 @@ class CosmicRIM(RIM):
         gradients: str = "separate",
         scaling: str = "newton",
         is_second_order: bool = False,
+        seed: int = 0,
         unit: float | None = None,
-        **options: Any,
+        name: str = "cosmic_rim",
     ) -> None:
         checks.one_of(start, "start", STARTS)
         checks.one_of(scaling, "scaling", ("newton", "adam", "raw"))
@@ -85,7 +87,8 @@ class CosmicRIM(RIM):
             scaling="adam" if scaling == "newton" else scaling,
             start=functools.partial(_FIRST[start], problem) if start in _FIRST else start,
             is_second_order=is_second_order,
-            **options,
+            seed=seed,
+            name=name,
         )
         self.unit = _deviation(problem) if unit is None else float(unit)
         self._config = {
@@ -97,6 +100,7 @@ class CosmicRIM(RIM):
             "gradients": gradients,
             "scaling": scaling,
             "is_second_order": is_second_order,
+            "seed": seed,
             "unit": self.unit,
         }
 
@@ -112,15 +116,11 @@ class CosmicRIM(RIM):
     def features(
         self, u: tf.Tensor, gradients: Sequence[tf.Tensor], moments: Any, step: int
     ) -> tuple[tf.Tensor, Any]:
-        seen = list(gradients) if self.gradients == "separate" else [sum(gradients)]
-        channels = [u / self.unit]
-        shown = [g * self.unit for g in seen]
-        if self.scaling == "adam":
-            shown, moments = adam_scaled(seen, moments, step)
-        channels += shown
-        if self._has_newton:
-            channels += [self._newton(g) / self.unit for g in seen]
-        return tf.stack(channels, axis=-1), moments
+        shown, moments = super().features(u / self.unit, gradients, moments, step)
+        if not self._has_newton:
+            return shown, moments
+        newton = [self._newton(g) / self.unit for g in gradients]
+        return tf.concat([shown, tf.stack(newton, axis=-1)], axis=-1), moments
 
     def to_step(self, change: tf.Tensor) -> tf.Tensor:
         step = self.unit * change[..., 0]
@@ -132,7 +132,7 @@ class CosmicRIM(RIM):
         return mesh.irfft3(scaled(mesh.rfft3(gradient), self.problem.spread(gradient.dtype) ** 2))
 
     def default_metrics(self) -> list[keras.metrics.Metric]:
-        return [FourierAgreement(self.problem.box_size)]
+        return agreement_metrics(self.problem)
 
     def with_problem(self, problem: InitialConditions) -> Self:
         """The same weights for another problem, such as a larger box of the same cells.

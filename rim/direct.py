@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from flowpm_ext.nn import UNet
 from rim.initial_conditions import InitialConditions
-from rim.training import DefaultCompile, FourierAgreement
+from rim.training import DefaultCompile, agreement_metrics
 
 
 @keras.saving.register_keras_serializable("rim")
@@ -45,7 +45,7 @@ class DirectUNet(DefaultCompile, keras.Model):
         self.built = True  # whatever the size of a box
 
     def default_metrics(self) -> list[keras.metrics.Metric]:
-        return [FourierAgreement(self.problem.box_size)]
+        return agreement_metrics(self.problem)
 
     def call(self, y: tf.Tensor) -> tf.Tensor:
         y = self.problem.overdensity(y)

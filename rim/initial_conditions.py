@@ -252,13 +252,14 @@ class InitialConditions(InverseProblem):
         Returns:
             A number, or in redshift space an array of the shape of the modes.
         """
-        growth = self.growth
-        response = 0.0 if self.bias is not None and not self.has_unity else growth
+        # Without unity there is no uniform part for the displacements to move.
+        moved = self.growth if self.bias is None or self.has_unity else 0.0
+        response = moved
         if self.redshift_space and not isotropic:
             kx, ky, kz = self.mesh.wavenumbers()
             square = kx**2 + ky**2 + kz**2
             mu2 = np.divide(kz**2, square, out=np.zeros(square.shape), where=square > 0)
-            response = response + growth * self.growth_rate * mu2
+            response = response + moved * self.growth_rate * mu2
         # The bias is by the field at a = 1, whenever it is observed.
         return response + (self.bias[0] if self.bias is not None else 0.0)
 
@@ -359,8 +360,10 @@ class InitialConditions(InverseProblem):
             Dimensionless, ready to multiply modes; zero for k = 0.
         """
         response = tf.constant(self.linear_response(), tf.float64)
-        square = tf.cast(self.spread(tf.float64), tf.float64) ** 2
-        gain = tf.math.divide_no_nan(response * square, self._noise_of_modes())
+        power = on_modes(self._prior_power, self.mesh)
+        gain = tf.math.divide_no_nan(
+            response * power, response**2 * power + self._noise_of_modes(has_gaps=False)
+        )
         return tf.cast(gain, dtype)
 
     def overdensity(self, y: tf.Tensor) -> tf.Tensor:
@@ -372,19 +375,24 @@ class InitialConditions(InverseProblem):
         Returns:
             The same shape.
         """
-        if self.likelihood == "gaussian":
-            return y
-        contrast = y / self.mean_count - 1
+        contrast = y if self.likelihood == "gaussian" else y / self.mean_count - 1
         return contrast if self.mask is None else contrast * tf.cast(self.mask, y.dtype)
 
-    def _noise_of_modes(self) -> tf.Tensor:
-        """Variance of the noise of each mode, as if it were the same everywhere."""
+    def _noise_of_modes(self, has_gaps: bool = True) -> tf.Tensor:
+        """Variance of the noise of each mode, as if it were the same everywhere.
+
+        With gaps it is that of modes of the whole box, which fewer cells tell about; without, that
+        of what was observed.
+        """
         if self.noise_power is not None:
             return on_modes(self._noise_shells, self.mesh)
-        variance = np.mean(np.square(self.noise_std))
         if self.likelihood == "poisson":
             variance = 1 / self.mean_count
-        seen = self.num_data / math.prod(self.mesh.shape)
+        elif has_gaps:
+            variance = 1 / np.mean(self.noise_std**-2.0)
+        else:
+            variance = np.mean(self.noise_std**2)
+        seen = self.num_data / math.prod(self.mesh.shape) if has_gaps else 1.0
         return tf.constant(variance / seen, tf.float64)
 
     def to_unknown(self, u: tf.Tensor, coordinates: str = "wiener") -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Recurrent inference machines: networks that learned to optimise."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,13 +20,15 @@ class Link(NamedTuple):
 
     forward: Callable[[tf.Tensor], tf.Tensor]
     inverse: Callable[[tf.Tensor], tf.Tensor]
+    low: float = -float("inf")  # of estimates that the inverse takes
+    high: float = float("inf")
 
 
 LINKS = {
     "identity": Link(tf.identity, tf.identity),
-    "softplus": Link(tf.math.softplus, lambda x: x + tf.math.log(-tf.math.expm1(-x))),
-    "sigmoid": Link(tf.sigmoid, lambda x: tf.math.log(x) - tf.math.log1p(-x)),
-    "exp": Link(tf.exp, tf.math.log),
+    "softplus": Link(tf.math.softplus, lambda x: x + tf.math.log(-tf.math.expm1(-x)), 1e-4),
+    "sigmoid": Link(tf.sigmoid, lambda x: tf.math.log(x) - tf.math.log1p(-x), 1e-4, 1 - 1e-4),
+    "exp": Link(tf.exp, tf.math.log, 1e-4),
 }
 GRADIENTS = ("separate", "summed")
 SCALINGS = ("adam", "raw")
@@ -61,7 +64,8 @@ class RIM(DefaultCompile, keras.Model):
         num_context: How many.
         link: "identity", "softplus" or "exp" (positive), or "sigmoid" (from 0 to 1).
         start: "zeros" or "noise" for u, a function of the observation that gives x (an
-            approximate inverse), or "learned" by a U-Net from the context.
+            approximate inverse), or "learned" by a U-Net from the context. Keep the weights of
+            a machine that holds functions by `save_weights`.
         is_second_order: Whether training goes through the derivatives of the gradients;
             dearer, and seldom better.
         seed: Of a start by noise.
@@ -152,11 +156,13 @@ class RIM(DefaultCompile, keras.Model):
         Returns:
             Unknowns after each step, shape [batch, num_steps, space...].
         """
-        link = LINKS[self.link]
-        u = link.inverse(self.begin(y))
+        link, steps = LINKS[self.link], self.num_steps if num_steps is None else num_steps
+        checks.positive_integers(num_steps=steps)
+        u = self.begin(y)
+        self._require_divisible(u)
         context = None if self.context is None else self.context(y)
         states, moments, trajectory = None, None, []
-        for step in range(self.num_steps if num_steps is None else num_steps):
+        for step in range(steps):
             found = self._gradients(u, y, link)
             features, moments = self.features(u, found, moments, step)
             features = features if context is None else tf.concat([features, context], -1)
@@ -168,25 +174,40 @@ class RIM(DefaultCompile, keras.Model):
         return tf.stack(trajectory, axis=1)
 
     def begin(self, y: Any) -> tf.Tensor:
-        """The unknown before the first step.
+        """The free unknown before the first step.
 
         Args:
             y: Observation of a batch.
 
         Returns:
-            x, shape [batch, space...].
+            u, shape [batch, space...]. From zeros or noise it has the shape of the first tensor
+            of `y`; where that is not the shape of the unknown, give a function as `start`.
         """
         if callable(self.start):
-            return self.start(y)
-        link = LINKS[self.link].forward
+            link = LINKS[self.link]
+            x = self.start(y)
+            # An estimate on its bound, or beyond, would be infinitely far away.
+            return link.inverse(tf.clip_by_value(x, link.low, link.high))
         if self.start == "learned":
-            return link(self._without_channels(self.first(self.context(y))))
+            return self._without_channels(self.first(self.context(y)))
         like = tf.nest.flatten(y)[0]
         if self.start == "zeros":
-            return link(tf.zeros_like(like))
+            return tf.zeros_like(like)
         # The size of a batch is not known in a graph.
         seed = stateless_seed(self.seed)
-        return link(tf.random.stateless_normal(tf.shape(like), seed, dtype=like.dtype))
+        return tf.random.stateless_normal(tf.shape(like), seed, dtype=like.dtype)
+
+    def _require_divisible(self, u: tf.Tensor) -> None:
+        """Refuse a box that the coarsest branch has no whole patches for."""
+        patch = 2 ** (len(self.network.filters) - 1)
+        sides = [side for side in u.shape[1 : self.network.rank + 1] if side is not None]
+        rule = f"have sides that divide by {patch}, the coarsest patch of the network"
+        checks.require(all(side % patch == 0 for side in sides), "mesh", rule, sides)
+
+    @functools.cached_property
+    def compiled_call(self) -> Callable[[Any, int], tf.Tensor]:
+        """`call` of an observation and a number of steps, as a graph that is kept."""
+        return tf.function(lambda y, num_steps: self(y, num_steps=num_steps), autograph=False)
 
     def features(
         self, u: tf.Tensor, gradients: Sequence[tf.Tensor], moments: Any, step: int
@@ -195,18 +216,18 @@ class RIM(DefaultCompile, keras.Model):
 
         Args:
             u: The free unknown.
-            gradients: By u, of log likelihood and log prior.
+            gradients: By u, of log likelihood and log prior, or their sum alone.
             moments: Running moments of gradients, None before the first step.
             step: Number of the step, from 0.
 
         Returns:
             Channels [batch, space..., num_features], and the moments.
         """
-        seen = list(gradients) if self.gradients == "separate" else [sum(gradients)]
+        shown = list(gradients)
         if self.scaling == "adam":
-            seen, moments = adam_scaled(seen, moments, step)
-        seen = [u, *seen] if self.sees_estimate else seen
-        return self._with_channels(seen), moments
+            shown, moments = adam_scaled(shown, moments, step)
+        shown = [u, *shown] if self.sees_estimate else shown
+        return self._with_channels(shown), moments
 
     def to_step(self, change: tf.Tensor) -> tf.Tensor:
         """The step in u from what the network says.
@@ -228,6 +249,7 @@ class RIM(DefaultCompile, keras.Model):
                 tape.watch(u)
                 x = link.forward(u)
             found = [tape.gradient(x, u, g) for g in self.problem.gradients(x, y)]
+        found = found if self.gradients == "separate" else [sum(found)]
         return list(found) if self.is_second_order else [tf.stop_gradient(g) for g in found]
 
     def _with_channels(self, fields: Sequence[tf.Tensor]) -> tf.Tensor:

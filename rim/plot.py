@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
+from rim.annealed_map import SCALES
 from rim.reconstruction import Reconstruction
 
 COLOURS = {"rim": "#d1495b", "map": "#3b7dd8", "hmc": "#2a9d6f"}
@@ -35,6 +37,9 @@ def slices_figure(found: Reconstruction) -> Figure:
     bottom = [("observation", found.problem.overdensity(found.y)), ("model of it", found.final)]
     bottom.append(("observation - model", bottom[0][1] - found.final))
     top = [(name, field) for name, field in top if field is not None]
+    if len(top) < 2:
+        top.insert(0, ("first entry of its trajectory", found.trajectory[:, 0]))
+        top.append(("last - first", found.x - found.trajectory[:, 0]))
     figure = Figure(figsize=(4.4 * 3, 8.8), layout="constrained")
     axes = figure.subplots(2, 3)
     title = f"{NAMES[found.method]}: {found.num_gradients} gradients, {found.seconds:.1f} s"
@@ -68,7 +73,9 @@ def agreement_figure(
     curves = [(name, found.agreement(x), colour, 1.5) for (name, x), colour in others]
     curves.append((NAMES[found.method], found.agreement(), COLOURS[found.method], 2.5))
     for name, curve, colour, width in curves:
-        left.plot(curve["k"], curve["r"], color=colour, linewidth=width, label=name)
+        # What one filter makes of the other has the same r.
+        style = "--" if name == "Wiener filter" else "-"
+        left.plot(curve["k"], curve["r"], style, color=colour, linewidth=width, label=name)
         right.plot(curve["k"], curve["T"], color=colour, linewidth=width)
     nyquist = np.pi / found.problem.cell_size
     left.set(ylabel="r(k)", ylim=(0, 1.02), title="correlation with the truth")
@@ -76,6 +83,9 @@ def agreement_figure(
     right.axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)
     for ax in (left, right):
         ax.set(xscale="log", xlabel="k [h/Mpc]", xlim=(None, nyquist))
+        ticks = [k for k in (0.02, 0.05, 0.1, 0.2, 0.4) if curve["k"][0] <= k <= nyquist]
+        ax.set_xticks(ticks, [f"{k:g}" for k in ticks])
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(alpha=0.3)
     left.legend(frameon=False, fontsize=9)
     return figure
@@ -90,23 +100,32 @@ def trajectory_figure(found: Reconstruction) -> Figure:
     Returns:
         The figure; `figure.savefig(path)` writes it.
     """
-    steps = found.trajectory[0]
+    steps, names = found.trajectory[0], _names(found)
     chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 6)).round().astype(int))
-    truth = [] if found.truth is None else [found.truth[0]]
-    columns = len(chosen) + len(truth)
-    figure = Figure(figsize=(2.7 * columns, 3.3), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, columns))
-    limit = np.quantile(np.abs(_slab(found, (truth or [steps[-1]])[0][None])), 0.995)
-    word = "scale" if found.method == "map" else "step"
-    for ax, step in zip(axes, chosen, strict=False):
-        name = f"{word} {step + 1}"
-        if truth:
-            error = np.sqrt(np.mean((steps[step] - truth[0]) ** 2))
-            name += f"\nrms error {error:.3f}"
-        _show(ax, found, _slab(found, steps[step][None]), name, limit)
-    if truth:
-        _show(axes[-1], found, _slab(found, truth[0][None]), "truth", limit)
+    panels = [(names[step], steps[step]) for step in chosen]
+    if found.samples is not None:
+        panels = [("the start", steps[-1]), ("a draw", found.samples[-1, 0])]
+        panels.append(("mean of the draws", found.x[0]))
+    if found.truth is not None:
+        panels = [
+            (f"{name}\nrms error {np.sqrt(np.mean((field - found.truth[0]) ** 2)):.3f}", field)
+            for name, field in panels
+        ]
+        panels.append(("truth", found.truth[0]))
+    figure = Figure(figsize=(2.7 * len(panels) + 0.8, 3.4), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    limit = np.quantile(np.abs(_slab(found, panels[-1][1][None])), 0.995)
+    for ax, (name, field) in zip(axes, panels, strict=True):
+        shown = _show(ax, found, _slab(found, field[None]), name, limit)
+    figure.colorbar(shown, ax=list(axes), label="overdensity", shrink=0.8)
     return figure
+
+
+def _names(found: Reconstruction) -> list[str]:
+    """What the entries of a trajectory are."""
+    if found.method == "map":
+        return [f"data smoothed by {scale:g} cells" for scale in SCALES]
+    return [f"step {step + 1}" for step in range(found.trajectory.shape[1])]
 
 
 def _spread(found: Reconstruction) -> np.ndarray | None:
@@ -126,7 +145,9 @@ def _show(ax: object, found: Reconstruction, image: np.ndarray, name: str, limit
         image.T, origin="lower", extent=(0, x, 0, y), cmap="RdBu_r", vmin=-limit, vmax=limit
     )
     ax.set_title(name, fontsize=10)
-    ax.set_xlabel("Mpc/h", fontsize=8)
+    ax.set_xlabel("x [Mpc/h]", fontsize=8)
+    if ax.get_subplotspec().is_first_col():
+        ax.set_ylabel("y [Mpc/h]", fontsize=8)
     ax.tick_params(labelsize=7)
     return shown
 

@@ -25,7 +25,7 @@ def sample_posterior(
     step_size: float = 0.1,
     thin: int = 1,
     scatter: float = 1.0,
-    seed: int = 0,
+    seed: int | tf.Tensor = 0,
     progress: bool = True,
 ) -> Samples:
     """Unknowns drawn by Hamiltonian Monte Carlo from the posterior of one observation.
@@ -46,7 +46,7 @@ def sample_posterior(
         step_size: The first step of the integrator.
         thin: Steps for each draw that is kept.
         scatter: Standard deviation, in those coordinates, of the chains around the start.
-        seed: Seed.
+        seed: An integer, or a stateless seed of shape [2].
         progress: Whether to show a progress bar.
 
     Returns:

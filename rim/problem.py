@@ -44,6 +44,7 @@ class InverseProblem:
             checks.require(is_one, name, "be a function", function, error=TypeError)
         self._log_likelihood, self._log_prior = log_likelihood, log_prior
         self.is_compiled = is_compiled
+        self._losses: dict[str, Callable] = {}
 
     @property
     def can_anneal(self) -> bool:
@@ -161,6 +162,8 @@ class InverseProblem:
             ValueError: If the coordinates are unknown.
         """
         checks.one_of(coordinates, "coordinates", self.coordinates)
+        if coordinates in self._losses:
+            return self._losses[coordinates]
 
         def loss(u: tf.Tensor, y: Any, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
@@ -169,4 +172,5 @@ class InverseProblem:
                 value = -tf.reduce_sum(self.log_likelihood(x, y, scale) + self.log_prior(x))
             return value, tape.gradient(value, u)
 
-        return tf.function(loss, jit_compile=self.is_compiled, autograph=False)
+        compiled = tf.function(loss, jit_compile=self.is_compiled, autograph=False)
+        return self._losses.setdefault(coordinates, compiled)

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import shutil
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ import numpy as np
 from flowpm_ext import hdf5
 from flowpm_ext.version import __version__
 from rim import plot
-from rim.baselines import standard_reconstruction, wiener_filter
+from rim.baselines import SMOOTHING, standard_reconstruction, wiener_filter
 from rim.reconstruction import Reconstruction
+from rim.training import agreement_metrics
 
 FORMAT = "reconstruction of initial conditions"
 VERSION = 1
@@ -26,7 +26,8 @@ def write(found: Reconstruction, folder: str | os.PathLike) -> dict[str, Any]:
     Args:
         found: The reconstruction.
         folder: Where `reconstruction.h5`, `slices.png`, `trajectory.png`, `report.json` and,
-            where the truth is known, `agreement.png` shall be; checkpoints in it are removed.
+            where the truth is known, `agreement.png` shall be. Checkpoints of this
+            reconstruction are removed.
 
     Returns:
         The report.
@@ -49,13 +50,17 @@ def write(found: Reconstruction, folder: str | os.PathLike) -> dict[str, Any]:
         baselines = {
             "the observation itself": found.problem.overdensity(y),
             "Wiener filter": wiener_filter(found.problem, y),
-            "standard reconstruction": standard_reconstruction(found.problem, y),
+            f"standard reconstruction, {SMOOTHING:g} Mpc/h": standard_reconstruction(
+                found.problem, y
+            ),
         }
         figure = plot.agreement_figure(found, {k: np.asarray(x) for k, x in baselines.items()})
         figure.savefig(folder / "agreement.png", dpi=110)
+    else:
+        (folder / "agreement.png").unlink(missing_ok=True)  # of another product
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    for checkpoint in folder.glob("unfinished-*"):
-        shutil.rmtree(checkpoint)
+    for checkpoint in found.checkpoints:
+        checkpoint.clear()
     return report
 
 
@@ -92,11 +97,11 @@ def summary(report: dict[str, Any]) -> str:
         f"{report['seconds']:.1f} s",
         f"chi^2 per observed cell {report['chi2'][0]:.3f}",
     ]
-    if "r" in report:
+    if report.get("bands"):
+        at = ", ".join(f"{k:.2g}" for k in report["bands"]["k"])
         for letter in "rT":
-            values = np.interp([0.05, 0.1, 0.2, 0.3], report["k"], report[letter])
-            numbers = "  ".join(f"{value:.3f}" for value in values)
-            lines.append(f"{letter}(k) at 0.05, 0.1, 0.2, 0.3 h/Mpc: {numbers}")
+            numbers = "  ".join(f"{value:.3f}" for value in report["bands"][letter])
+            lines.append(f"{letter}(k) around {at} h/Mpc: {numbers}")
     if "convergence" in report:
         numbers = report["convergence"]
         lines.append(
@@ -119,9 +124,21 @@ def _report(found: Reconstruction) -> dict[str, Any]:
     }
     if found.truth is not None:
         report |= {name: np.asarray(v).tolist() for name, v in found.agreement().items()}
+        report["bands"] = _bands(found)
     if found.samples is not None:
         report["convergence"] = found.convergence()
     return report
+
+
+def _bands(found: Reconstruction) -> dict[str, list[float]] | None:
+    """r(k) and T(k) in the bands of `evaluate`; None where the mesh holds none."""
+    metrics = agreement_metrics(found.problem)
+    if not metrics:
+        return None
+    metrics[0].update_state(found.truth, found.x[:, None])
+    values = [float(value) for value in metrics[0].result().values()]
+    half = len(values) // 2
+    return {"k": metrics[0].centres, "r": values[:half], "T": values[half:]}
 
 
 def _datasets(found: Reconstruction) -> dict[str, tuple[np.ndarray, dict[str, str]]]:

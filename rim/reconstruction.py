@@ -4,7 +4,7 @@ import os
 import pathlib
 import time
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.memory import require_memory
+from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.inference import effective_sample_size, r_hat
 from flowpm_ext.stats import cross_correlation, transfer_function
 from rim import presets
-from rim.annealed_map import map_estimate
+from rim.annealed_map import EVALUATIONS, SCALES, map_estimate
 from rim.checkpoint import Checkpoint
 from rim.cosmic import CosmicRIM
 from rim.initial_conditions import InitialConditions
@@ -43,6 +44,7 @@ class Reconstruction(NamedTuple):
     seconds: float  # what it took
     truth: np.ndarray | None = None  # [batch, nx, ny, nz]
     samples: np.ndarray | None = None  # [num_samples, num_chains, nx, ny, nz], of "hmc"
+    checkpoints: tuple[Checkpoint, ...] = ()  # what it kept on the way
 
     def agreement(self, x: np.ndarray | None = None) -> dict[str, np.ndarray] | None:
         """r(k) and T(k) with the truth.
@@ -161,35 +163,33 @@ def reconstruct(
         truth = truth[None] if truth.shape.rank == 3 else truth
         checks.require(truth.shape == y.shape, "truth", f"have shape {y.shape}", truth.shape)
         checks.finite(truth, "truth")
-    batch = y.shape[0] * (num_chains if method == "hmc" else 1)
-    what = f"A reconstruction by {method} on a mesh of {problem.mesh.shape}"
-    needed = y.dtype.size * FIELDS_IN_MEMORY[method] * int(np.prod(problem.mesh.shape)) * batch
-    require_memory(needed, what, "Take a smaller mesh or a smaller batch.")
+    counts = {"num_samples": num_samples, "num_chains": num_chains}
+    checks.positive_integers(**counts)
+    checks.require(num_warmup >= 0, "num_warmup", "be zero or more", num_warmup)
+    if num_steps is not None:
+        checks.positive_integers(num_steps=num_steps)
+    require_memory_for(problem, method, y.shape[0], num_samples, num_chains)
     began = time.monotonic()
-    saved = Checkpoint(checkpoint, problem, y, method, seed)
-    samples = None
-    if method == "rim":
-        machine = _machine(problem, weights)
-        if machine is None:
-            rule = "be given for a problem that the package has no weights for"
-            fix = f"It has them for {', '.join(presets.PRESETS)} (see `rim.preset`)."
-            checks.require(False, "weights", rule, None, fix)
-        trajectory, num_gradients = run_machine(machine, y, num_steps)
-        x = trajectory[:, -1]
-    elif method == "map":
-        trajectory, num_gradients = _searched(problem, y, saved, progress)
-        x = trajectory[:, -1]
+    samples, kept = None, []
+    machine = None if method == "map" else _machine(problem, weights)
+    if method == "rim" and machine is None:
+        rule = "be given for a problem that the package has no weights for"
+        fix = f"It has them for {', '.join(presets.PRESETS)} (see `rim.preset`)."
+        checks.require(False, "weights", rule, None, fix)
+    if machine is None:
+        kept.append(Checkpoint(checkpoint, problem, y, ["map"]))
+        trajectory, num_gradients = _searched(problem, y, kept[-1], progress)
     else:
-        machine = _machine(problem, weights)
-        if machine is None:
-            trajectory, num_gradients = _searched(problem, y, saved, progress)
-        else:
-            trajectory, num_gradients = run_machine(machine, y, num_steps)
-        options = {"num_samples": num_samples, "num_warmup": num_warmup, "num_chains": num_chains}
-        samples, spent = _sampled(problem, y, trajectory[:, -1], saved, seed, progress, **options)
+        trajectory, num_gradients = run_machine(machine, y, num_steps)
+    x = trajectory[:, -1]
+    if method == "hmc":
+        settings = ["hmc", seed, num_warmup, num_chains]
+        kept.append(Checkpoint(checkpoint, problem, y, settings, [x]))
+        chains = _Chains(num_samples, num_warmup, num_chains, seed, progress)
+        samples, spent = _sampled(problem, y, x, kept[-1], chains)
         x, num_gradients = samples.mean(axis=(0, 1))[None], num_gradients + spent
     seconds = time.monotonic() - began
-    field = tf.constant(x)
+    field = tf.constant(x, y.dtype)
     return Reconstruction(
         problem, method, y.numpy(), x, trajectory,
         final=problem.compiled_model(field).numpy(),
@@ -197,7 +197,31 @@ def reconstruct(
         chi2=problem.chi2(field, y).numpy(),
         num_gradients=num_gradients, seconds=seconds,
         truth=None if truth is None else truth.numpy(), samples=samples,
+        checkpoints=tuple(kept),
     )  # fmt: skip
+
+
+def require_memory_for(
+    problem: InitialConditions, method: str, batch: int, num_samples: int = 0, num_chains: int = 1
+) -> None:
+    """Refuse a reconstruction that does not fit into memory.
+
+    Args:
+        problem: What was observed.
+        method: "rim", "map" or "hmc".
+        batch: Observations.
+        num_samples: Draws of each chain of "hmc".
+        num_chains: Chains.
+
+    Raises:
+        ValueError: If the machine has too little memory.
+    """
+    fields = FIELDS_IN_MEMORY[method] * batch
+    if method == "hmc":
+        fields = (FIELDS_IN_MEMORY[method] + 2 * num_samples) * num_chains
+    what = f"A reconstruction by {method} on a mesh of {problem.mesh.shape}"
+    needed = 4 * fields * int(np.prod(problem.mesh.shape))
+    require_memory(needed, what, "Take a smaller mesh or a smaller batch.")
 
 
 def run_machine(
@@ -213,9 +237,9 @@ def run_machine(
     Returns:
         Unknowns after each step, [batch, num_steps, nx, ny, nz], and the gradients spent on each.
     """
-    run = tf.function(lambda y: machine(y, num_steps=num_steps), autograph=False)
-    trajectory = run(tf.cast(y, tf.float32)).numpy()
-    return trajectory, trajectory.shape[1]
+    steps = machine.num_steps if num_steps is None else num_steps
+    trajectory = machine.compiled_call(tf.cast(y, tf.float32), steps).numpy()
+    return trajectory.astype(y.dtype.as_numpy_dtype), steps
 
 
 def _machine(
@@ -232,44 +256,49 @@ def _searched(
     problem: InitialConditions, y: tf.Tensor, saved: Checkpoint, progress: bool
 ) -> tuple[np.ndarray, int]:
     """The estimate after each scale of the annealed search, and the gradients spent."""
-    found, spent = [], 0
+    found = []
     for example in range(y.shape[0]):
         name = f"map_{example}"
         done = saved.load(name)
-        if done is None:
-            scales: list[np.ndarray] = []
-            result = map_estimate(
-                problem, y[example : example + 1], progress=progress,
-                on_scale=lambda _, __, x, scales=scales: scales.append(x.numpy()[0]),
+        scales = [] if done is None else list(done["scales"])
+
+        def keep(_: int, __: float, x: tf.Tensor, name: str = name, scales: list = scales) -> None:
+            scales.append(x.numpy()[0])
+            saved.save(name, scales=np.stack(scales))
+
+        left = len(scales)
+        if left < len(SCALES):
+            map_estimate(
+                problem, y[example : example + 1], SCALES[left:], EVALUATIONS[left:],
+                start=scales[-1][None] if scales else None, on_scale=keep, progress=progress,
             )  # fmt: skip
-            done = {"scales": np.stack(scales), "spent": result.num_gradients}
-            saved.save(name, **done)
-        found.append(done["scales"])
-        spent = max(spent, int(done["spent"]))
-    return np.stack(found), spent
+        found.append(np.stack(scales))
+    return np.stack(found), sum(EVALUATIONS)
+
+
+class _Chains(NamedTuple):
+    """How chains are run."""
+
+    num_samples: int
+    num_warmup: int
+    num_chains: int
+    seed: int
+    progress: bool
 
 
 def _sampled(
-    problem: InitialConditions,
-    y: tf.Tensor,
-    start: np.ndarray,
-    saved: Checkpoint,
-    seed: int,
-    progress: bool,
-    num_samples: int,
-    num_warmup: int,
-    num_chains: int,
+    problem: InitialConditions, y: tf.Tensor, start: np.ndarray, saved: Checkpoint, how: _Chains
 ) -> tuple[np.ndarray, int]:
     """Draws of the posterior, in blocks that are kept, and the gradients spent on each chain."""
-    options: dict[str, Any] = {"num_chains": num_chains, "progress": progress}
-    blocks, spent, step_size = [], 0, None
-    for number, first in enumerate(range(0, num_samples, BLOCK)):
+    blocks, spent, step_size = [], 0, 0.1
+    for number in range(-(-how.num_samples // BLOCK)):
         done = saved.load(f"hmc_{number}")
         if done is None:
+            # Blocks are always whole, so that a longer run begins as a shorter one.
             draws = sample_posterior(
-                problem, y, start, min(BLOCK, num_samples - first),
-                0 if number else num_warmup, scatter=0.0 if number else 1.0,
-                step_size=step_size if number else 0.1, seed=seed + 7919 * number, **options,
+                problem, y, start, BLOCK, 0 if number else how.num_warmup, how.num_chains,
+                scatter=0.0 if number else 1.0, step_size=step_size,
+                seed=fold(how.seed, number), progress=how.progress,
             )  # fmt: skip
             done = {
                 "samples": draws.samples, "step": draws.step_size, "spent": draws.num_gradients,
@@ -278,4 +307,4 @@ def _sampled(
         blocks.append(done["samples"])
         start, step_size = done["samples"][-1], float(done["step"])
         spent += int(done["spent"])
-    return np.concatenate(blocks), spent
+    return np.concatenate(blocks)[: how.num_samples], spent

@@ -119,7 +119,9 @@ class FourierAgreement(keras.metrics.Metric):
         super().__init__(name=name, **options)
         self.box_size = box_size
         self.bands = bands_in(box_size) if bands is None else tuple(bands)
-        num = len(self.bands) // 2
+        pairs = zip(self.bands[::2], self.bands[1::2], strict=True)
+        self.centres = [round((low + high) / 2, 6) for low, high in pairs]
+        num = len(self.centres)
         self.sums = self.add_weight(shape=(2, num), initializer="zeros", name="sums")
         self.count = self.add_weight(initializer="zeros", name="count")
 
@@ -133,32 +135,46 @@ class FourierAgreement(keras.metrics.Metric):
 
     def result(self) -> dict[str, tf.Tensor]:
         mean = self.sums / tf.maximum(self.count, 1.0)
-        centres = [(a + b) / 2 for a, b in zip(self.bands[::2], self.bands[1::2], strict=True)]
         return {
             f"{letter}({k:.2g})": mean[row, column]
             for row, letter in enumerate("rT")
-            for column, k in enumerate(centres)
+            for column, k in enumerate(self.centres)
         }
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"box_size": self.box_size, "bands": self.bands}
 
 
-def bands_in(box_size: float | Sequence[float]) -> tuple[float, ...]:
-    """Edges of the usual bands, without the widest waves that a box cannot hold.
+def agreement_metrics(problem: InitialConditions) -> list[keras.metrics.Metric]:
+    """What `evaluate` reports of a machine for initial conditions.
+
+    Args:
+        problem: What was observed.
+
+    Returns:
+        `FourierAgreement` in the bands that the mesh holds; nothing if it holds none.
+    """
+    bands = bands_in(problem.box_size, np.pi / problem.cell_size)
+    return [FourierAgreement(problem.box_size, bands)] if bands else []
+
+
+def bands_in(box_size: float | Sequence[float], largest: float = np.inf) -> tuple[float, ...]:
+    """Edges of the usual bands, without waves that a mesh cannot hold.
 
     Args:
         box_size: Side of a cubic box, or three sides (Mpc/h).
+        largest: Nyquist frequency of the mesh (h/Mpc).
 
     Returns:
-        Edges in k (h/Mpc), two for each band.
+        Edges in k (h/Mpc), two for each band; none if no band fits.
     """
     steps = np.meshgrid(*[np.arange(9)] * 3, indexing="ij")
     sides = np.broadcast_to(box_size, 3)
     k = np.sqrt(sum((2 * np.pi * n / side) ** 2 for n, side in zip(steps, sides, strict=True)))
-    pairs = zip(BANDS[::2], BANDS[1::2], strict=True)
-    first = next(i for i, (low, high) in enumerate(pairs) if np.any((k >= low) & (k < high)))
-    return BANDS[2 * first :]
+    pairs = list(zip(BANDS[::2], BANDS[1::2], strict=True))
+    held = [np.any((k >= low) & (k < high)) for low, high in pairs]
+    first = held.index(True) if any(held) else len(pairs)
+    return tuple(edge for low, high in pairs[first:] if high <= largest for edge in (low, high))
 
 
 def mocks(
@@ -229,7 +245,8 @@ def train(
         The trained machine: `machine` itself, or the one that was found in the folder.
 
     Raises:
-        ValueError: If a number is not positive, or the folder holds another machine.
+        ValueError: If a number is not positive, the folder holds another machine, or the loss
+            is not finite.
     """
     checks.positive_integers(
         num_epochs=num_epochs, updates_per_epoch=updates_per_epoch, num_validation=num_validation
@@ -260,7 +277,6 @@ def train(
             validation_data=mocks(machine.problem, 1, fold(seed, 1), num_validation),
             callbacks=[
                 _Checkpoint(folder),
-                keras.callbacks.TerminateOnNaN(),
                 *callbacks,
             ],
             shuffle=False,
@@ -282,6 +298,11 @@ class _Checkpoint(keras.callbacks.Callback):
         self.folder = folder
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not np.isfinite(logs["loss"]):
+            raise ValueError(
+                f"The loss of epoch {epoch + 1} is not finite. Lower the learning rate; "
+                "the same call goes on from the epoch before."
+            )
         partial = self.folder / "partial.keras"
         self.model.save(partial)
         os.replace(partial, self.folder / CHECKPOINT)

@@ -75,7 +75,7 @@ def sample_hmc(
     target_accept: float = 0.8,
     mass: TensorLike = 1.0,
     thin: int = 1,
-    seed: int = 0,
+    seed: int | tf.Tensor = 0,
     progress: bool = True,
     jit_compile: bool = True,
 ) -> Samples:
@@ -95,7 +95,7 @@ def sample_hmc(
         target_accept: Probability of acceptance to tune for.
         mass: Inverse variance of each component, of a shape that broadcasts to one chain.
         thin: Steps of a chain for each draw that is kept.
-        seed: Seed.
+        seed: An integer, or a stateless seed of shape [2].
         progress: Whether to show a progress bar.
         jit_compile: Whether XLA compiles a step; off for log densities that hold networks.
 

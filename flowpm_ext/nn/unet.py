@@ -77,6 +77,10 @@ class UNet(keras.layers.Layer):
         self.last.build((None, *space, channels))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        patch = 2 ** (len(self.filters) - 1)
+        sides = [side for side in x.shape[1:-1] if side is not None]
+        rule = f"have sides that divide by {patch}"
+        checks.require(all(side % patch == 0 for side in sides), "x", rule, sides)
         across = []
         for level in range(len(self.filters)):
             if level:

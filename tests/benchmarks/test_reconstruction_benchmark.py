@@ -25,6 +25,16 @@ def test_searches_count_every_gradient_of_the_model():
     )
 
 
+def test_times_of_a_second_search_hold_no_compilation():
+    problem = rim.preset("matter", 16)
+    _, y = problem.simulate(1)
+    search = bench.Search("wiener", (0.0,), (6,), "zeros")
+    bench.searched(problem, y, search, 0)
+    _, times = bench.searched(problem, y, search, 0)
+    # A compilation takes seconds, a gradient of this size milliseconds.
+    assert times[0] < 20 * np.median(np.diff(times)) + 0.05
+
+
 def test_all_searches_run():
     problem = rim.preset("matter", 16)
     _, y = problem.simulate(1)

@@ -11,9 +11,9 @@ import tensorflow as tf
 import flowpm_ext as fpm
 import rim
 from rim import presets, product, reconstruction
-from rim.__main__ import main
+from rim.__main__ import main, read_problem
 from rim.checkpoint import Checkpoint
-from rim.observation import read_observation
+from rim.observation import _painted, read_observation
 from rim.reconstruction import load_machine, reconstruct
 
 COSMO = fpm.Planck15()
@@ -123,8 +123,79 @@ def test_search_is_not_repeated(problem, pair, tmp_path, monkeypatch):
         quietly(problem, 2 * pair[1], "map", checkpoint=tmp_path)
 
 
+def test_interrupted_search_goes_on_at_its_scale(problem, pair, tmp_path, monkeypatch):
+    whole = quietly(problem, pair[1], "map")
+    search, asked = reconstruction.map_estimate, []
+
+    def stopped(*args, on_scale, **options):
+        def twice(example, scale, x):
+            on_scale(example, scale, x)
+            if scale == 0.5:
+                raise KeyboardInterrupt
+
+        return search(*args, on_scale=twice, **options)
+
+    def watched(problem, y, scales, *args, **options):
+        asked.append(scales)
+        return search(problem, y, scales, *args, **options)
+
+    monkeypatch.setattr(reconstruction, "map_estimate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        quietly(problem, pair[1], "map", checkpoint=tmp_path)
+    monkeypatch.setattr(reconstruction, "map_estimate", watched)
+    parts = quietly(problem, pair[1], "map", checkpoint=tmp_path)
+    assert asked == [(0.0,)]
+    np.testing.assert_allclose(parts.x, whole.x, atol=1e-3)
+    assert parts.num_gradients == whole.num_gradients
+
+
+def test_longer_and_other_runs_are_not_mixed(problem, pair, weights, tmp_path):
+    def draws(num_samples, num_chains):
+        options = {"num_warmup": 2, "num_samples": num_samples, "num_chains": num_chains}
+        return quietly(problem, pair[1], "hmc", weights, checkpoint=tmp_path, **options).samples
+
+    first = draws(3, 1)
+    assert first.shape == (3, 1, 16, 16, 16)
+    longer = draws(22, 1)
+    assert longer.shape == (22, 1, 16, 16, 16)
+    np.testing.assert_array_equal(longer[:3], first)
+    assert draws(2, 2).shape == (2, 2, 16, 16, 16)
+
+
+def test_products_leave_other_runs_alone(problem, pair, weights, tmp_path):
+    truth, y = pair
+    product.write(quietly(problem, y, "rim", weights, truth=truth), tmp_path)
+    assert (tmp_path / "agreement.png").exists()
+    other = quietly(problem, y, "map", checkpoint=tmp_path)
+    product.write(quietly(problem, y, "rim", weights), tmp_path)
+    assert not (tmp_path / "agreement.png").exists()
+    assert len(list(tmp_path.glob("unfinished-*"))) == 1
+    product.write(other, tmp_path)
+    assert not list(tmp_path.glob("unfinished-*"))
+
+
+def test_double_precision_passes(problem, pair, weights):
+    y = pair[1].numpy().astype(np.float64)
+    found = quietly(problem, y, "rim", weights, truth=pair[0])
+    assert found.x.dtype == found.final.dtype == np.float64
+    single = quietly(problem, pair[1], "rim", weights)
+    np.testing.assert_allclose(found.x, single.x, atol=1e-4)
+
+
+def test_catalogue_has_white_noise(problem):
+    """Uniform points of density n have a variance of 1 / (n cell**3)."""
+    rng = np.random.default_rng(0)
+    num = 16_000
+    field = _painted(
+        rng.uniform(0, 200, [num, 3]), np.array([200.0] * 3), rim.preset("tracers", 32)
+    )
+    expected = 200.0**3 / num / 6.25**3
+    # Of 32768 cells, each with half a point, to two percent.
+    assert np.var(field) == pytest.approx(expected, rel=0.03)
+
+
 def test_checkpoint_without_a_folder_keeps_nothing(problem, pair):
-    saved = Checkpoint(None, problem, pair[1], "map", 0)
+    saved = Checkpoint(None, problem, pair[1], ["map"])
     saved.save("name", x=np.ones(3))
     assert saved.load("name") is None
 
@@ -144,7 +215,7 @@ def test_file_of_a_field_and_of_tracers(tmp_path, problem):
     path = tmp_path / "data.h5"
     with h5py.File(path, "w") as file:
         file["overdensity"] = field
-        file["initial"] = 2 * field
+        file["truth"] = 2 * field
         file.attrs["box_size"] = 50.0
     data = read_observation(path, problem)
     assert data.problem.mesh.shape == (8, 8, 8)
@@ -155,7 +226,7 @@ def test_file_of_a_field_and_of_tracers(tmp_path, problem):
         file.attrs["box_size"] = [50.0, 25.0, 25.0]
     y = read_observation(path, problem).y[0]
     assert y.shape == (8, 4, 4)
-    assert y[1, 2, 0] == pytest.approx(127)
+    assert y[1, 2, 0] == pytest.approx(127)  # 64 tracers in one of 128 cells
     assert y.sum() == pytest.approx(0, abs=1e-3)
     counts = rim.InitialConditions(COSMO, 8, 50.0, likelihood="poisson", mean_count=1.0)
     y = read_observation(path, counts).y[0]
@@ -166,7 +237,7 @@ def test_command_line_end_to_end(weights, tmp_path, capsys, problem, pair):
     words = ["reconstruct", "--weights", str(weights), "--out", str(tmp_path / "out")]
     assert main([*words, "--simulate", "--mesh", "16", "--seed", "3"]) == 0
     said = capsys.readouterr()
-    assert "r(k) at 0.05, 0.1, 0.2, 0.3 h/Mpc" in said.out
+    assert "r(k) around 0.1, 0.2, 0.3 h/Mpc" in said.out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     figures = {"slices.png", "agreement.png", "trajectory.png"}
     assert names == {"reconstruction.h5", "report.json", *figures}
@@ -180,6 +251,23 @@ def test_command_line_end_to_end(weights, tmp_path, capsys, problem, pair):
     assert main([*words, "--out", str(tmp_path / "map")]) == 0
     names = {path.name for path in (tmp_path / "map").iterdir()}
     assert names == {"reconstruction.h5", "report.json", "slices.png", "trajectory.png"}
+
+
+def test_mesh_must_be_numbers(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--mesh", "abc", "--out", "x"])
+    assert "integers with commas" in capsys.readouterr().err
+
+
+def test_problem_file_with_a_noise_map_keeps_its_mesh(tmp_path):
+    noise = np.full((8, 8, 8), 0.5)
+    noise[0] = 1.0
+    problem = rim.InitialConditions(COSMO, 8, 50.0, noise_std=noise)
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(problem.get_config()))
+    assert read_problem(str(path), None, (64,)).mesh.shape == (8, 8, 8)
+    with pytest.raises(ValueError, match="the same in every cell"):
+        read_problem(str(path), (16,), (64,))
 
 
 def test_command_line_trains_and_goes_on(tmp_path, capsys):
@@ -215,7 +303,11 @@ def test_bad_files_are_refused(tmp_path, problem):
         (problem, {"values": nan}, "`y` must be finite"),
         (problem, {"values": np.zeros((16, 16))}, "must have three axes"),
         (problem, {"name": "position", "values": np.full((3, 3), 101.0)}, "must lie from 0 to"),
-        (problem, {"name": "initial", "values": nan}, "must hold `overdensity` or `position`"),
+        (problem, {"values": np.array(b"text")}, "must be an array of real numbers"),
+        (problem, {"values": np.zeros((16,) * 3, complex)}, "must be an array of real numbers"),
+        (problem, {"box": [100.0, 100.0]}, "`box_size` must be one number or three"),
+        (problem, {"box": "100"}, "`box_size` must be one number or three"),
+        (problem, {"name": "truth", "values": nan}, "must hold `overdensity` or `position`"),
         (counts, {"name": "counts", "values": negative}, "`y` must be non-negative"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -233,6 +325,14 @@ def test_bad_input_is_refused(tmp_path, problem, pair, machine, weights, monkeyp
         reconstruct(problem, y, "adam")
     with pytest.raises(ValueError, match="mesh of the problem"):
         reconstruct(problem, np.zeros((8, 8, 8)))
+    for name in ("num_samples", "num_chains"):
+        with pytest.raises(ValueError, match=f"`{name}` must"):
+            reconstruct(problem, y, "hmc", **{name: 0})
+    with pytest.raises(ValueError, match="`num_steps` must"):
+        reconstruct(problem, y, "rim", machine, num_steps=0)
+    odd = rim.preset("matter", 15)
+    with pytest.raises(ValueError, match="sides that divide by 2"):
+        reconstruct(odd, odd.simulate(0)[1], "rim", machine)
     with pytest.raises(ValueError, match="`truth` must have shape"):
         reconstruct(problem, y, truth=truth[:, :8])
     unknown = rim.InitialConditions(COSMO, 16, 100.0, noise_std=0.5)
@@ -263,6 +363,8 @@ def test_bad_input_is_refused(tmp_path, problem, pair, machine, weights, monkeyp
         (["reconstruct", "data.h5", "--simulate", "--out", "x"], "`DATA` must be given"),
         (["reconstruct", "--simulate", "--problem", "galaxies", "--out", "x"], "`problem` must"),
         (["train", "--problem", "matter", "--epochs", "0", "--out", "x"], "`num_epochs` must"),
+        (["train", "--network", "unet", "--steps", "3", "--out", "x"], "without --steps"),
+        (["train", "--start-from", "x", "--filters", "3", "--out", "x"], "without --filters"),
     ],
 )
 def test_command_line_refuses_in_one_line(words, message, capsys, tmp_path, monkeypatch):

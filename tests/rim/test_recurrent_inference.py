@@ -159,6 +159,23 @@ def test_links_are_inverses_and_bound_the_unknown(link):
     assert np.all(low < -40) if link == "identity" else np.all((low >= 0) & (low < 1e-6))
 
 
+@pytest.mark.parametrize("link", ["softplus", "sigmoid", "exp"])
+def test_a_start_on_the_bound_is_finite(link):
+    problem, y = toy(1)
+    for value in (0.0, -1.0):
+        machine = rim.RIM(problem, 1, 1, (4,), link=link, start=lambda y, v=value: v + 0 * y)
+        assert np.all(np.isfinite(machine(y)))
+
+
+def test_boxes_and_steps_that_do_not_fit_are_refused():
+    problem, y = toy(1)
+    machine = rim.RIM(problem, 1, 1, (4, 4, 4))
+    with pytest.raises(ValueError, match="`mesh` must have sides that divide by 4"):
+        machine(y[:, :6])
+    with pytest.raises(ValueError, match="`num_steps` must be"):
+        machine(y, num_steps=0)
+
+
 def test_gradients_are_by_the_free_unknown():
     problem, y = toy(1)
     seen = {}

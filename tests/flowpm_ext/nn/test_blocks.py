@@ -153,6 +153,7 @@ def test_gradient_is_that_of_differences(jit_compile):
         (lambda: Convolution(3, padding="wrap"), "`padding` must be one of"),
         (lambda: Convolution(0), "`filters` must be"),
         (lambda: UNet(()), "`filters` must name a scale"),
+        (lambda: UNet((2, 2), rank=1)(noise(1, 5, 1)), "`x` must have sides that divide by 2"),
         (lambda: pad(noise(1, 4, 1), 5), "`width` must be from 0 to 4"),
         (lambda: pad(noise(1, 4, 1), 4, "reflect"), "`width` must be from 0 to 3"),
         (lambda: pad(noise(1, 4, 1), 1, "wrap"), "`padding` must be one of"),
