@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--unet", help="weights of a direct U-Net")
     parser.add_argument("--num", type=int, default=8, help="fields; default: 8")
     parser.add_argument("--mesh", type=int, default=32, help="cells along a side; default: 32")
-    parser.add_argument("--no-counts", action="store_true", help="the table alone")
+    parser.add_argument("--parts", default="table,counts,time", help="which to make; default: all")
     parser.add_argument("--json", help="file for the numbers")
     options = parser.parse_args()
     problem = rim.preset(options.problem, options.mesh)
@@ -211,22 +211,24 @@ def main() -> None:
         unet = keras.models.load_model(options.unet, compile=False)
         networks[f"direct U-Net, {unet.count_params():,} weights"] = unet
     x, y = problem.simulate(2026, options.num)
-    rows = table(problem, machine, x, y, networks)
+    parts, report = options.parts.split(","), {}
     print(f"{options.problem}, {options.mesh}^3, {options.num} fields; k = 0.05 0.1 0.2 0.3 h/Mpc")
-    for name, values in rows.items():
-        print(row(name, values), flush=True)
-    report = {"rows": {name: values.tolist() for name, values in rows.items()}}
-    if not options.no_counts:
-        report["adam"] = agreement(problem, tf.concat(
-            [adam(problem, y[i : i + 1], i) for i in range(len(y))], 0), x).tolist()  # fmt: skip
-        print(row(f"Adam, noise, linear field, {2 * ADAM_STEPS} gradients",
-                  np.array(report["adam"])))  # fmt: skip
+    if "table" in parts:
+        rows = table(problem, machine, x, y, networks)
+        found = [adam(problem, y[i : i + 1], i) for i in range(len(y))]
+        name = f"Adam, noise, linear field, {2 * ADAM_STEPS} gradients"
+        rows[name] = agreement(problem, tf.concat(found, 0), x)
+        for name, values in rows.items():
+            print(row(name, values), flush=True)
+        report["rows"] = {name: values.tolist() for name, values in rows.items()}
+    if "counts" in parts:
         report["counts"] = counts(problem, machine, x, y)
         steps = report["counts"]["CosmicRIM"][0]
         print(f"{'':66s} to the machine's r(k), or to its own; over 10 steps, over {steps} steps")
         for name, (machines, own) in report["counts"].items():
             shown = f"{machines or 'never':>5} {own:4d}   x {own / 10:.1f}   x {own / steps:.1f}"
             print(f"{name:66s} {shown}", flush=True)
+    if "time" in parts:
         config = problem.get_config()
         report["seconds"] = wall_clock(
             lambda kind: rim.InitialConditions.from_config(config | {"dynamics": kind}), weights
