@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.cosmology import Planck15, power
@@ -125,6 +126,9 @@ def figure(found: dict) -> Figure:
                 )
         trained_here = " (trained here)" if scale == 1 else ""
         axes[0, column].set_title(f"sigma8 x {scale:g}{trained_here}")
+        ticks = (0.1, 0.2, 0.5)
+        axes[1, column].set_xticks(ticks, [f"{k:g}" for k in ticks])
+        axes[1, column].xaxis.set_minor_formatter(NullFormatter())
         axes[1, column].set_xlabel("k [h/Mpc]")
         for row in range(2):
             axes[row, column].axhline(1.0, color="#bbbbbb", linewidth=0.8, zorder=0)

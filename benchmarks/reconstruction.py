@@ -208,7 +208,8 @@ def main() -> None:
     if options.unet:
         import keras
 
-        unet = keras.models.load_model(options.unet, compile=False)
+        objects = {"rim>DirectUNet": rim.DirectUNet}
+        unet = keras.models.load_model(options.unet, objects, compile=False)
         networks[f"direct U-Net, {unet.count_params():,} weights"] = unet
     x, y = problem.simulate(2026, options.num)
     parts, report = options.parts.split(","), {}

@@ -17,6 +17,7 @@ _PUBLIC = {
     "RIM": "rim.machine",
     "Reconstruction": "rim.reconstruction",
     "TrajectoryError": "rim.training",
+    "load_machine": "rim.reconstruction",
     "map_estimate": "rim.annealed_map",
     "mocks": "rim.training",
     "preset": "rim.presets",

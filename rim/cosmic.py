@@ -30,7 +30,9 @@ class CosmicRIM(RIM):
     mesh serve on any other of the same cells.
 
     Called with observations [batch, nx, ny, nz] it gives [batch, num_steps, nx, ny, nz]. `fit`
-    takes pairs (y, x), such as `rim.mocks` simulates, and `evaluate` reports r(k) and T(k).
+    takes pairs (y, x), such as `rim.mocks` simulates, and `evaluate` reports r(k) and T(k). What
+    `save` wrote `rim.load_machine` reads, and once this class is imported
+    `keras.models.load_model`.
 
     Args:
         problem: What was observed.

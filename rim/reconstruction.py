@@ -83,12 +83,12 @@ class Reconstruction(NamedTuple):
         }
 
 
-def load_machine(path: str | os.PathLike, problem: InitialConditions) -> CosmicRIM:
+def load_machine(path: str | os.PathLike, problem: InitialConditions | None = None) -> CosmicRIM:
     """A trained machine, for a problem of the cells it was trained on.
 
     Args:
         path: File that `CosmicRIM.save` wrote.
-        problem: The problem to solve.
+        problem: The problem to solve; by default the one that it was trained for.
 
     Returns:
         The machine.
@@ -107,6 +107,8 @@ def load_machine(path: str | os.PathLike, problem: InitialConditions) -> CosmicR
         checks.require(False, "weights", "be a .keras file of a CosmicRIM", reason, fix)
     is_one = isinstance(machine, CosmicRIM)
     checks.require(is_one, "weights", "hold a CosmicRIM", type(machine).__name__, fix)
+    if problem is None:
+        return machine
     others = presets.differences(machine.problem, problem)
     if others:
         text = f"The weights were trained for another problem: {', '.join(others)} differ."

@@ -149,6 +149,12 @@ def test_interrupted_search_goes_on_at_its_scale(problem, pair, tmp_path, monkey
     assert parts.num_gradients == whole.num_gradients
 
 
+def test_machine_comes_back_with_its_problem(problem, pair, machine, weights):
+    again = load_machine(weights)
+    assert not presets.differences(again.problem, problem)
+    np.testing.assert_allclose(again(pair[1]), machine(pair[1]), atol=1e-6)
+
+
 def test_longer_and_other_runs_are_not_mixed(problem, pair, weights, tmp_path):
     def draws(num_samples, num_chains):
         options = {"num_warmup": 2, "num_samples": num_samples, "num_chains": num_chains}
