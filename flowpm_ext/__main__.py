@@ -5,16 +5,14 @@ import dataclasses
 import pathlib
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 
 from flowpm_ext import lightcone_command
 from flowpm_ext.command_line import (
     OneLineParser,
-    Terminated,
-    one_line,
     quiet_start,
     raise_terminated,
+    run_command,
 )
 from flowpm_ext.configuration import SimulationConfig, read_config
 
@@ -30,18 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         it was interrupted, and 143 where it was ended by SIGTERM.
     """
     options = build_parser().parse_args(arguments)
-    name = f"flowpm_ext {options.command}"
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *where: _say(name, f"warning: {message}")
-            COMMANDS[options.command](options)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
-        _say(name, f"error: {error or 'there is not enough memory.'}")
-        return 2
-    except KeyboardInterrupt as end:
-        _say(name, f"interrupted; {_what_is_left(options)}")
-        return 143 if isinstance(end, Terminated) else 130
-    return 0
+    return run_command(
+        f"flowpm_ext {options.command}",
+        lambda: COMMANDS[options.command](options),
+        lambda: _what_is_left(options),
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -184,10 +175,6 @@ def _what_is_left(options: argparse.Namespace) -> str:
     if done is None:
         return "before the first force; the same command starts again."
     return f"{done} forces are kept, and the same command goes on from there."
-
-
-def _say(name: str, message: str) -> None:
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
 
 
 COMMANDS = {

@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
+
+NO_MEMORY = "there is not enough memory."
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -34,6 +37,41 @@ def raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
         Terminated: Always.
     """
     raise Terminated
+
+
+def run_command(name: str, work: Callable[[], None], what_is_left: Callable[[], str]) -> int:
+    """Run a command whose refusals, warnings and end are one line each on standard error.
+
+    Args:
+        name: Of the command, for those lines.
+        work: What it does.
+        what_is_left: Called when it was interrupted, to say what was kept.
+
+    Returns:
+        The exit code: 0; 2 for bad input or too little memory; 130 where it was interrupted, and
+        143 where it was ended by SIGTERM.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *where: _say(name, f"warning: {message}")
+            work()
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        _say(name, f"error: {error or NO_MEMORY}")
+        return 2
+    except Exception as error:
+        # TensorFlow, and with it its own word for this, need not be loaded.
+        if type(error).__name__ != "ResourceExhaustedError":
+            raise
+        _say(name, f"error: {NO_MEMORY}")
+        return 2
+    except KeyboardInterrupt as end:
+        _say(name, f"interrupted; {what_is_left()}")
+        return 143 if isinstance(end, Terminated) else 130
+    return 0
+
+
+def _say(name: str, message: object) -> None:
+    print(f"{name}: {one_line(message)}", file=sys.stderr)
 
 
 def one_line(message: object) -> str:

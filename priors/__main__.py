@@ -4,11 +4,10 @@ import argparse
 import pathlib
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from flowpm_ext.command_line import OneLineParser, one_line, quiet_start
+from flowpm_ext.command_line import OneLineParser, quiet_start, run_command
 from flowpm_ext.io import staged_folder
 
 
@@ -23,17 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where it was interrupted.
     """
     options = build_parser().parse_args(arguments)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            run_map(options)
-    except (ValueError, OSError) as error:
-        print(f"priors map: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("priors map: interrupted; nothing was written.", file=sys.stderr)
-        return 130
-    return 0
+    return run_command("priors map", lambda: run_map(options), lambda: "nothing was written.")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -176,11 +165,6 @@ def _columns(text: str) -> dict[str, str]:
     if not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise argparse.ArgumentTypeError(f"must read like ra=RA,dec=DEC. Received: {text!r}.")
     return dict(pairs)
-
-
-def _show_warning(message: Warning | str, *where: object) -> None:
-    """A warning in one line, without the place in the code that gave it."""
-    print(f"priors map: warning: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ import json
 import pathlib
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flowpm_ext.command_line import (
     OneLineParser,
-    Terminated,
-    one_line,
     quiet_start,
     raise_terminated,
+    run_command,
 )
 
 if TYPE_CHECKING:  # TensorFlow is not needed to say which options there are
@@ -41,24 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         it was interrupted, and 143 where it was ended by SIGTERM.
     """
     options = build_parser().parse_args(arguments)
-    name = f"rim {options.command}"
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *where: _say(name, f"warning: {message}")
-            COMMANDS[options.command](options)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
-        _say(name, f"error: {error or 'there is not enough memory.'}")
-        return 2
-    except Exception as error:
-        # TensorFlow is not imported here, nor is its error for this.
-        if type(error).__name__ != "ResourceExhaustedError":
-            raise
-        _say(name, "error: there is not enough memory.")
-        return 2
-    except KeyboardInterrupt as end:
-        _say(name, f"interrupted; {_what_is_left(options)}")
-        return 143 if isinstance(end, Terminated) else 130
-    return 0
+    return run_command(
+        f"rim {options.command}",
+        lambda: COMMANDS[options.command](options),
+        lambda: _what_is_left(options),
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -241,10 +226,6 @@ def _integers(text: str) -> tuple[int, ...]:
     except ValueError:
         message = f"integers with commas between them are wanted, and not {text!r}"
         raise argparse.ArgumentTypeError(message) from None
-
-
-def _say(name: str, message: object) -> None:
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
 
 
 COMMANDS = {"train": run_train, "reconstruct": run_reconstruct}
