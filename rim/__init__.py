@@ -18,6 +18,7 @@ _PUBLIC = {
     "Reconstruction": "rim.reconstruction",
     "TrajectoryError": "rim.training",
     "load_machine": "rim.reconstruction",
+    "load_pretrained": "rim.reconstruction",
     "map_estimate": "rim.annealed_map",
     "mocks": "rim.training",
     "preset": "rim.presets",

@@ -116,6 +116,22 @@ def load_machine(path: str | os.PathLike, problem: InitialConditions | None = No
     return machine.with_problem(problem)
 
 
+def load_pretrained(name: str = "matter") -> CosmicRIM:
+    """A machine that comes with the package.
+
+    Args:
+        name: Of its problem, as `rim.preset` takes it.
+
+    Returns:
+        The machine, for the box that it was trained in; `with_problem` takes it to another.
+
+    Raises:
+        ValueError: If there is no machine of this name.
+    """
+    checks.one_of(name, "name", tuple(presets.PRESETS))
+    return load_machine(presets.WEIGHTS / f"{name}.keras")
+
+
 def reconstruct(
     problem: InitialConditions,
     y: TensorLike,

@@ -155,6 +155,14 @@ def test_machine_comes_back_with_its_problem(problem, pair, machine, weights):
     np.testing.assert_allclose(again(pair[1]), machine(pair[1]), atol=1e-6)
 
 
+def test_pretrained_machines_are_those_of_the_presets():
+    for name in presets.PRESETS:
+        machine = rim.load_pretrained(name)
+        assert not presets.differences(machine.problem, rim.preset(name, 16))
+    with pytest.raises(ValueError, match="`name` must be one of"):
+        rim.load_pretrained("galaxies")
+
+
 def test_longer_and_other_runs_are_not_mixed(problem, pair, weights, tmp_path):
     def draws(num_samples, num_chains):
         options = {"num_warmup": 2, "num_samples": num_samples, "num_chains": num_chains}
