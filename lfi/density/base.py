@@ -1,0 +1,291 @@
+"""What all conditional densities share: standardised inputs, bounds, and training by likelihood."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import TensorLike
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class ConditionalDensity(keras.Model):
+    """The density of y given a context, trained by `compile` and `fit(context, y)`.
+
+    Inside, y is first mapped to the real line where it has bounds, and y and context are brought
+    to mean 0 and variance 1 by what `adapt` was shown; all of it counts in the density.
+
+    Args:
+        num_dims: Components of y.
+        num_context: Components of the context that the density sees: of the embedding, if there
+            is one.
+        low: Lower bounds of y, [num_dims]; None for none. Give both or neither.
+        high: Upper bounds.
+        embedding: Keras layer or model from the raw context to [batch, num_context].
+        **options: Of a Keras model.
+
+    Raises:
+        ValueError: If a number is not a positive integer, or bounds do not fit.
+    """
+
+    def __init__(
+        self,
+        num_dims: int,
+        num_context: int,
+        low: Sequence[float] | None = None,
+        high: Sequence[float] | None = None,
+        embedding: keras.layers.Layer | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        checks.positive_integers(num_dims=num_dims, num_context=num_context)
+        self.num_dims, self.num_context, self.embedding = num_dims, num_context, embedding
+        self.low, self.high = _bounds(low, high, num_dims)
+        for name, size in (("y", num_dims), ("context", num_context)):
+            for kind, start in (("mean", "zeros"), ("scale", "ones")):
+                weight = self.add_weight(
+                    shape=(size,), initializer=start, trainable=False, name=f"{name}_{kind}"
+                )
+                setattr(self, f"{name}_{kind}", weight)
+
+    def adapt(self, context: TensorLike, y: TensorLike) -> None:
+        """Learn means and standard deviations, before the first `fit`.
+
+        Args:
+            context: Raw context, shape [num, ...].
+            y: Shape [num, num_dims].
+
+        Raises:
+            ValueError: If a component of y or the context does not vary, is not finite, or y lies
+                on or outside its bounds.
+        """
+        y = tf.cast(tf.convert_to_tensor(y), tf.float32)
+        checks.finite(y, "y")
+        parts = {"y": self.to_line(y)[0]}
+        if self.embedding is None:
+            parts["context"] = tf.cast(tf.convert_to_tensor(context), tf.float32)
+        for name, values in parts.items():
+            checks.finite(values, name, "Values must lie inside of their bounds.")
+            mean, scale = np.mean(values, axis=0), np.std(values, axis=0)
+            checks.require(bool(np.all(scale > 0)), name, "vary in every component", scale)
+            getattr(self, f"{name}_mean").assign(mean)
+            getattr(self, f"{name}_scale").assign(scale)
+
+    def to_line(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """y without bounds, and the logarithm of what its volume grows by.
+
+        Args:
+            y: Shape [batch, num_dims].
+
+        Returns:
+            Real numbers [batch, num_dims], and log |d u / d y|, [batch].
+
+        References:
+            The logit function; the change of variables.
+        """
+        if self.low is None:
+            return y, tf.zeros_like(y[..., 0])
+        width = self.high - self.low
+        part = (y - self.low) / width
+        u = tf.math.log(part) - tf.math.log1p(-part)
+        growth = -tf.math.log(part) - tf.math.log1p(-part) - np.log(width)
+        return u, tf.reduce_sum(growth, axis=-1)
+
+    def from_line(self, u: tf.Tensor) -> tf.Tensor:
+        """y from real numbers.
+
+        Args:
+            u: Shape [..., num_dims].
+
+        Returns:
+            The same shape, inside of the bounds.
+
+        References:
+            The logistic function.
+        """
+        if self.low is None:
+            return u
+        return self.low + (self.high - self.low) * tf.sigmoid(u)
+
+    def call(self, context: tf.Tensor) -> tf.Tensor:
+        """The context as the density sees it.
+
+        Args:
+            context: Raw context, shape [batch, ...].
+
+        Returns:
+            Shape [batch, num_context].
+        """
+        seen = context if self.embedding is None else self.embedding(context)
+        return (seen - self.context_mean) / self.context_scale
+
+    def log_prob(self, y: TensorLike, context: TensorLike) -> tf.Tensor:
+        """Log density of y given the context.
+
+        Args:
+            y: Shape [batch, num_dims].
+            context: Raw context, shape [batch, ...].
+
+        Returns:
+            Shape [batch]; minus infinity outside of the bounds.
+
+        Raises:
+            ValueError: If y has another number of components.
+
+        References:
+            Papamakarios et al. 2021, arXiv:1912.02762.
+        """
+        y = tf.cast(tf.convert_to_tensor(y), tf.float32)
+        return self._log_prob(y, self(tf.cast(tf.convert_to_tensor(context), tf.float32)))
+
+    def _log_prob(self, y: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+        fits = y.shape[-1] == self.num_dims
+        checks.require(fits, "y", f"have {self.num_dims} components", y.shape)
+        inside = tf.ones_like(y[..., 0], tf.bool)
+        if self.low is not None:
+            inside = tf.reduce_all((y > self.low) & (y < self.high), axis=-1)
+            # Where y is outside any value inside does, and is not shown.
+            y = tf.where(inside[..., None], y, (self.low + self.high) / 2)
+        u, growth = self.to_line(y)
+        z = (u - self.y_mean) / self.y_scale
+        growth -= tf.reduce_sum(tf.math.log(self.y_scale))
+        value = self.standard_log_prob(z, seen) + growth
+        return tf.where(inside, value, -np.inf)
+
+    def sample(self, num: int, context: TensorLike, seed: int | tf.Tensor = 0) -> tf.Tensor:
+        """Draws of y for each context.
+
+        Args:
+            num: Draws for each.
+            context: Raw context, shape [batch, ...].
+            seed: An integer, or a stateless seed of shape [2].
+
+        Returns:
+            Shape [num, batch, num_dims].
+
+        Raises:
+            ValueError: If `num` is not a positive integer.
+
+        References:
+            Papamakarios et al. 2021, arXiv:1912.02762.
+        """
+        checks.positive_integers(num=num)
+        seen = self(tf.cast(tf.convert_to_tensor(context), tf.float32))
+        batch = seen.shape[0]
+        repeated = tf.tile(seen, [num, 1])
+        z = self.standard_sample(repeated, seed)
+        y = self.from_line(z * self.y_scale + self.y_mean)
+        return tf.reshape(y, [num, batch, self.num_dims])
+
+    def standard_log_prob(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+        """Log density of standardised y.
+
+        Args:
+            z: Shape [batch, num_dims].
+            seen: Standardised context, [batch, num_context].
+
+        Returns:
+            Shape [batch].
+        """
+        raise NotImplementedError
+
+    def standard_sample(self, seen: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
+        """A draw of standardised y for each context.
+
+        Args:
+            seen: Standardised context, [batch, num_context].
+            seed: An integer, or a stateless seed of shape [2].
+
+        Returns:
+            Shape [batch, num_dims].
+        """
+        raise NotImplementedError
+
+    def compile(
+        self, optimizer: Any = "adam", *, jit_compile: bool = False, **options: Any
+    ) -> None:
+        """Say how to train; the loss is minus the mean log density.
+
+        Args:
+            optimizer: Of Keras.
+            jit_compile: Whether XLA compiles a step.
+            **options: Of `keras.Model.compile`.
+        """
+        super().compile(optimizer, jit_compile=jit_compile, **options)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as a file says that a model was.
+
+        Args:
+            config: What `get_compile_config` gave.
+        """
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Minus the mean log density of y, weighted where weights are given."""
+        value = -self._log_prob(tf.cast(y, tf.float32), y_pred)
+        if sample_weight is None:
+            return tf.reduce_mean(value)
+        return tf.reduce_sum(value * sample_weight) / tf.reduce_sum(sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        embedding = self.embedding
+        return {
+            "name": self.name,
+            "num_dims": self.num_dims,
+            "num_context": self.num_context,
+            "low": None if self.low is None else self.low.tolist(),
+            "high": None if self.high is None else self.high.tolist(),
+            "embedding": embedding and keras.saving.serialize_keras_object(embedding),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ConditionalDensity":
+        embedding = config.get("embedding")
+        return cls(
+            **config | {"embedding": embedding and keras.saving.deserialize_keras_object(embedding)}
+        )
+
+
+def normal_log_prob(z: tf.Tensor) -> tf.Tensor:
+    """Log density of independent normal numbers.
+
+    Args:
+        z: Shape [batch, num_dims].
+
+    Returns:
+        Shape [batch].
+
+    References:
+        The definition of the normal distribution.
+    """
+    return -0.5 * tf.reduce_sum(z**2 + LOG_2PI, axis=-1)
+
+
+def _bounds(
+    low: Sequence[float] | None, high: Sequence[float] | None, num_dims: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Both bounds as arrays, or neither."""
+    both = (low is None) == (high is None)
+    checks.require(both, "low", "come with `high`, or neither be given", low)
+    if low is None:
+        return None, None
+    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    for name, bound in (("low", low), ("high", high)):
+        checks.require(bound.shape == (num_dims,), name, f"have shape [{num_dims}]", bound)
+        checks.finite(bound, name)
+    checks.require(bool(np.all(low < high)), "low", "be below `high`", low)
+    return low, high
