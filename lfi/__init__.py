@@ -1,1 +1,30 @@
-"""Likelihood-free inference: learned summaries, neural densities, calibrated posteriors."""
+"""Likelihood-free inference: learned summaries, neural densities, calibrated posteriors.
+
+Names are imported when they are first used.
+"""
+
+import importlib
+from typing import Any
+
+# Public name and the module it comes from.
+_PUBLIC = {
+    "BoxPrior": "lfi.prior",
+    "Ensemble": "lfi.ensemble",
+    "NPE": "lfi.npe",
+    "Posterior": "lfi.npe",
+}
+_SUBPACKAGES = ("density", "diagnostics")
+
+__all__ = sorted([*_PUBLIC, *_SUBPACKAGES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"lfi.{name}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,172 @@
+"""Densities that were trained side by side, and speak as one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.seeds import fold
+from flowpm_ext.core.types import TensorLike
+from lfi.density import ConditionalDensity, CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity
+
+DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
+    "mdn": MixtureDensity,
+    "maf": MaskedAutoregressiveFlow,
+    "coupling": lambda *args, **options: CouplingFlow(*args, "affine", **options),
+    "spline": CouplingFlow,
+}
+
+
+class Ensemble:
+    """A weighted mixture of conditional densities of the same thing.
+
+    Members are trained on one split of the data, and weighted by the exponential of their mean
+    log density on the part that was held out.
+
+    Args:
+        members: The densities.
+
+    Raises:
+        ValueError: If there are none.
+    """
+
+    def __init__(self, members: Sequence[ConditionalDensity]) -> None:
+        checks.require(len(members) > 0, "members", "hold a density", members)
+        self.members = list(members)
+        self.weights = np.full(len(members), 1 / len(members))
+        self.histories: list[dict[str, list[float]]] = []
+
+    def fit(
+        self,
+        context: TensorLike,
+        y: TensorLike,
+        epochs: int = 300,
+        batch_size: int = 100,
+        validation_split: float = 0.1,
+        learning_rate: float = 2e-3,
+        patience: int = 20,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        seed: int = 0,
+        verbose: int = 1,
+    ) -> "Ensemble":
+        """Train all members until what was held out gets no more probable.
+
+        The learning rate falls when that stands still, and the best weights are kept.
+
+        Args:
+            context: Shape [num, ...].
+            y: Shape [num, num_dims].
+            epochs: At the most.
+            batch_size: Pairs in each update.
+            validation_split: Part that is held out, the same for all members.
+            learning_rate: The first one.
+            patience: Epochs without improvement before training ends.
+            callbacks: More of Keras.
+            seed: Of the split and the order of pairs.
+            verbose: 1 for progress bars, 2 for a line per epoch, 0 for silence.
+
+        Returns:
+            The ensemble.
+
+        Raises:
+            ValueError: If lengths differ, a value is not finite, or too little is left to train.
+        """
+        context, y = (np.asarray(part, np.float32) for part in (context, y))
+        checks.require(len(context) == len(y), "y", f"be as many as contexts, {len(context)}", y)
+        checks.positive_integers(epochs=epochs, batch_size=batch_size, patience=patience)
+        checks.in_range(validation_split, "validation_split", 0.01, 0.9)
+        checks.finite(context, "context")
+        num_held = max(1, round(validation_split * len(y)))
+        enough = len(y) - num_held > y.shape[1]
+        checks.require(enough, "y", f"be more than {y.shape[1]} to train on", len(y) - num_held)
+        order = np.random.default_rng(seed).permutation(len(y))
+        held, kept = order[:num_held], order[num_held:]
+        scores, self.histories = [], []
+        for number, member in enumerate(self.members):
+            member.adapt(context[kept], y[kept])
+            member.compile(keras.optimizers.Adam(learning_rate, clipnorm=5.0))
+            # Keras shuffles by a generator of its own.
+            keras.utils.set_random_seed(int(fold(seed, number)[0].numpy()) & 0x7FFFFFFF)
+            history = member.fit(
+                context[kept], y[kept], batch_size=min(batch_size, len(kept)), epochs=epochs,
+                validation_data=(context[held], y[held]), verbose=verbose,
+                callbacks=[*_stopping(patience), *(callbacks or ())],
+            ).history  # fmt: skip
+            self.histories.append(history)
+            scores.append(-min(history["val_loss"]))
+        weights = np.exp(np.array(scores) - max(scores))
+        self.weights = weights / weights.sum()
+        return self
+
+    def log_prob(self, y: TensorLike, context: TensorLike) -> tf.Tensor:
+        """Log density of the mixture.
+
+        Args:
+            y: Shape [batch, num_dims].
+            context: Shape [batch, ...].
+
+        Returns:
+            Shape [batch].
+
+        References:
+            Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474.
+        """
+        each = tf.stack([member.log_prob(y, context) for member in self.members])
+        return tf.reduce_logsumexp(each + np.log(self.weights)[:, None].astype(np.float32), axis=0)
+
+    def sample(self, num: int, context: TensorLike, seed: int | tf.Tensor = 0) -> tf.Tensor:
+        """Draws of the mixture for each context.
+
+        Args:
+            num: Draws for each.
+            context: Shape [batch, ...].
+            seed: An integer, or a stateless seed of shape [2].
+
+        Returns:
+            Shape [num, batch, num_dims], in random order.
+
+        Raises:
+            ValueError: If `num` is not a positive integer.
+
+        References:
+            Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474.
+        """
+        checks.positive_integers(num=num)
+        rng = np.random.default_rng(fold(seed, 0).numpy().view(np.uint32))
+        counts = rng.multinomial(num, self.weights)
+        parts = [
+            member.sample(int(count), context, fold(seed, number + 1))
+            for number, (member, count) in enumerate(zip(self.members, counts, strict=True))
+            if count
+        ]
+        return tf.gather(tf.concat(parts, axis=0), rng.permutation(num))
+
+
+def make_density(kind: str, num_dims: int, num_context: int, **options: Any) -> ConditionalDensity:
+    """A density by its short name.
+
+    Args:
+        kind: "mdn", "maf", "coupling" or "spline".
+        num_dims: Components of y.
+        num_context: Components of the context.
+        **options: Of the density.
+
+    Returns:
+        The density, untrained.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    checks.one_of(kind, "density", tuple(DENSITIES))
+    return DENSITIES[kind](num_dims, num_context, **options)
+
+
+def _stopping(patience: int) -> list[keras.callbacks.Callback]:
+    return [
+        keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau(patience=max(1, patience // 3), factor=0.3),
+        keras.callbacks.TerminateOnNaN(),
+    ]
