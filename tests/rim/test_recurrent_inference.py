@@ -148,7 +148,7 @@ def test_without_memory_and_with_raw_gradients_steps_repeat():
 
 @pytest.mark.parametrize("link", sorted(LINKS))
 def test_links_are_inverses_and_bound_the_unknown(link):
-    forward, inverse = LINKS[link]
+    forward, inverse = LINKS[link].forward, LINKS[link].inverse
     u = tf.linspace(-3.0, 3.0, 13)
     np.testing.assert_allclose(inverse(forward(u)), u, atol=1e-5)
     problem, y = toy(1)
