@@ -11,7 +11,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
 from lfi.density import ConditionalDensity
-from lfi.ensemble import Ensemble, make_density
+from lfi.ensemble import DENSITIES, Ensemble, make_density
 
 
 class NPE:
@@ -44,8 +44,7 @@ class NPE:
     ) -> None:
         checks.positive_integers(num_members=num_members)
         if isinstance(density, str):
-            # Refuses a name that nobody knows before any simulation is run.
-            make_density(density, 1, 1)
+            checks.one_of(density, "density", tuple(DENSITIES))
         self.prior, self.density, self.num_members = prior, density, num_members
         self.seed, self.options = seed, options
         self.theta: np.ndarray | None = None

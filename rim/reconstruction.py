@@ -265,7 +265,8 @@ def _machine(
 ) -> CosmicRIM | None:
     """A trained machine for the problem, None where none is known."""
     if isinstance(weights, CosmicRIM):
-        return weights.with_problem(problem)
+        # The same machine keeps its graph.
+        return weights if weights.problem is problem else weights.with_problem(problem)
     weights = presets.shipped_weights(problem) if weights is None else weights
     return None if weights is None else load_machine(weights, problem)
 
@@ -284,10 +285,10 @@ def _searched(
             scales.append(x.numpy()[0])
             saved.save(name, scales=np.stack(scales))
 
-        left = len(scales)
-        if left < len(SCALES):
+        first = len(scales)
+        if first < len(SCALES):
             map_estimate(
-                problem, y[example : example + 1], SCALES[left:], EVALUATIONS[left:],
+                problem, y[example : example + 1], SCALES[first:], EVALUATIONS[first:],
                 start=scales[-1][None] if scales else None, on_scale=keep, progress=progress,
             )  # fmt: skip
         found.append(np.stack(scales))

@@ -275,10 +275,7 @@ def train(
             epochs=num_epochs,
             steps_per_epoch=updates_per_epoch,
             validation_data=mocks(machine.problem, 1, fold(seed, 1), num_validation),
-            callbacks=[
-                _Checkpoint(folder),
-                *callbacks,
-            ],
+            callbacks=[_Checkpoint(folder), *callbacks],
             shuffle=False,
             verbose=verbose,
         )

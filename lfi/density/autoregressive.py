@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from lfi.density import affine
 from lfi.density.flow import Flow
 
 BOUND = 5.0  # of the logarithm of a scale
@@ -113,21 +114,8 @@ class AutoregressiveStep(keras.layers.Layer):
     ) -> None:
         super().__init__(**options)
         self.order = np.asarray(order)
-        self.network = MADE(order, num_context, hidden, 2, activation)
+        self.network = MADE(order, num_context, hidden, affine.NUM_PARAMETERS, activation)
         self.built = True
-
-    def shift_and_log_scale(self, z: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What is taken off each component, and the logarithm of what it is divided by.
-
-        Args:
-            z: Shape [batch, num_dims].
-            seen: Standardised context, [batch, num_context].
-
-        Returns:
-            Two tensors [batch, num_dims].
-        """
-        out = self.network(z, seen)
-        return out[..., 0], BOUND * tf.tanh(out[..., 1] / BOUND)
 
     def forward(self, z: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Towards normal numbers.
@@ -139,8 +127,8 @@ class AutoregressiveStep(keras.layers.Layer):
         Returns:
             Shape [batch, num_dims], and log |det| of the Jacobian, [batch].
         """
-        shift, log_scale = self.shift_and_log_scale(z, seen)
-        return (z - shift) * tf.exp(-log_scale), -tf.reduce_sum(log_scale, axis=-1)
+        z, growth = affine.forward(z, self.network(z, seen), BOUND)
+        return z, tf.reduce_sum(growth, axis=-1)
 
     def inverse(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
         """Back from normal numbers, one component after another.
@@ -154,8 +142,8 @@ class AutoregressiveStep(keras.layers.Layer):
         """
         y = tf.zeros_like(z)
         for place in range(self.order.size):
-            shift, log_scale = self.shift_and_log_scale(y, seen)
-            y = tf.where(self.order == place, z * tf.exp(log_scale) + shift, y)
+            found = affine.inverse(z, self.network(y, seen), BOUND)
+            y = tf.where(self.order == place, found, y)
         return y
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from lfi.density import spline
+from lfi.density import affine, spline
 from lfi.density.flow import Flow
 
 BOUND = 3.0  # of the logarithm of a scale
@@ -50,9 +50,12 @@ class CouplingStep(keras.layers.Layer):
     ) -> None:
         super().__init__(**options)
         self.num_still = num_dims // 2
-        self.transform, self.bound = transform, bound
+        if transform == "affine":
+            self.transform, self.bound, self.num_each = affine, BOUND, affine.NUM_PARAMETERS
+        else:
+            self.transform, self.bound = spline, bound
+            self.num_each = spline.num_parameters(num_pieces)
         self.mixing = np.asarray(mixing, np.float32)
-        self.num_each = 2 if transform == "affine" else spline.num_parameters(num_pieces)
         layers = [keras.layers.Dense(width, activation=activation) for width in hidden]
         outputs = (num_dims - self.num_still) * self.num_each
         layers.append(keras.layers.Dense(outputs, kernel_initializer="zeros"))
@@ -73,11 +76,7 @@ class CouplingStep(keras.layers.Layer):
         z = tf.matmul(z, self.mixing)
         still, moving = z[:, : self.num_still], z[:, self.num_still :]
         parameters = self._parameters(still, seen)
-        if self.transform == "affine":
-            log_scale = BOUND * tf.tanh(parameters[..., 1] / BOUND)
-            moving, growth = (moving - parameters[..., 0]) * tf.exp(-log_scale), -log_scale
-        else:
-            moving, growth = spline.forward(moving, parameters, self.bound)
+        moving, growth = self.transform.forward(moving, parameters, self.bound)
         return tf.concat([still, moving], axis=-1), tf.reduce_sum(growth, axis=-1)
 
     def inverse(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
@@ -92,11 +91,7 @@ class CouplingStep(keras.layers.Layer):
         """
         still, moving = z[:, : self.num_still], z[:, self.num_still :]
         parameters = self._parameters(still, seen)
-        if self.transform == "affine":
-            log_scale = BOUND * tf.tanh(parameters[..., 1] / BOUND)
-            moving = moving * tf.exp(log_scale) + parameters[..., 0]
-        else:
-            moving = spline.inverse(moving, parameters, self.bound)
+        moving = self.transform.inverse(moving, parameters, self.bound)
         return tf.matmul(tf.concat([still, moving], axis=-1), self.mixing, transpose_b=True)
 
     def _parameters(self, still: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
