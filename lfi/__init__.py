@@ -9,11 +9,15 @@ from typing import Any
 # Public name and the module it comes from.
 _PUBLIC = {
     "BoxPrior": "lfi.prior",
+    "Compressor": "lfi.compressors",
     "Ensemble": "lfi.ensemble",
+    "NLE": "lfi.nle",
     "NPE": "lfi.npe",
     "Posterior": "lfi.npe",
+    "SampledPosterior": "lfi.nle",
+    "task": "lfi.task",
 }
-_SUBPACKAGES = ("density", "diagnostics")
+_SUBPACKAGES = ("compressors", "density", "diagnostics")
 
 __all__ = sorted([*_PUBLIC, *_SUBPACKAGES])
 
@@ -23,7 +27,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"lfi.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    source = _PUBLIC[name]
+    module = importlib.import_module(source)
+    return module if source == f"{__name__}.{name}" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -89,7 +89,7 @@ class Ensemble:
             member.adapt(context[kept], y[kept])
             member.compile(keras.optimizers.Adam(learning_rate, clipnorm=5.0))
             # Keras shuffles by a generator of its own.
-            keras.utils.set_random_seed(int(fold(seed, number)[0].numpy()) & 0x7FFFFFFF)
+            seed_keras(seed, number)
             history = member.fit(
                 context[kept], y[kept], batch_size=min(batch_size, len(kept)), epochs=epochs,
                 validation_data=(context[held], y[held]), verbose=verbose,
@@ -162,6 +162,16 @@ def make_density(kind: str, num_dims: int, num_context: int, **options: Any) -> 
     """
     checks.one_of(kind, "density", tuple(DENSITIES))
     return DENSITIES[kind](num_dims, num_context, **options)
+
+
+def seed_keras(seed: int, number: int) -> None:
+    """Start the generators of Keras anew.
+
+    Args:
+        seed: Of an ensemble.
+        number: Of a member.
+    """
+    keras.utils.set_random_seed(int(fold(seed, number)[1].numpy()) & 0x7FFFFFFF)
 
 
 def _stopping(patience: int) -> list[keras.callbacks.Callback]:

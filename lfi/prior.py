@@ -1,9 +1,11 @@
 """What is believed of parameters before anything is observed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import stateless_seed
@@ -78,3 +80,56 @@ class BoxPrior:
         inside = tf.reduce_all((theta >= self.low) & (theta <= self.high), axis=-1)
         log_volume = float(np.sum(np.log(self.high - self.low)))
         return tf.where(inside, -log_volume, -np.inf)
+
+
+def check_prior(prior: Any) -> None:
+    """Require what every estimator needs of a prior.
+
+    Args:
+        prior: `BoxPrior` or a TFP distribution.
+
+    Raises:
+        ValueError: If it has no `sample` and `log_prob`, or they do not speak of one vector of
+            parameters.
+    """
+    has_both = hasattr(prior, "sample") and hasattr(prior, "log_prob")
+    checks.require(has_both, "prior", "have `sample` and `log_prob`", prior)
+    theta = prior.sample(2, seed=stateless_seed(0))
+    shapes = tuple(theta.shape), tuple(prior.log_prob(theta).shape)
+    fits = len(shapes[0]) == 2 and shapes[1] == (2,)
+    fix = "Wrap independent parameters in `tfp.distributions.Independent`."
+    rule = "draw [num, num_parameters] and give one log density for each"
+    checks.require(fits, "prior", rule, shapes, fix)
+
+
+def bounds(prior: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Lower and upper bounds of a uniform prior, for densities that keep to them.
+
+    Args:
+        prior: `BoxPrior` or a TFP distribution.
+
+    Returns:
+        Both, [num_parameters], or None and None where the prior is not a box.
+
+    References:
+        The uniform distribution.
+    """
+    if isinstance(prior, tfp.distributions.Independent):
+        prior = prior.distribution
+    if isinstance(prior, BoxPrior | tfp.distributions.Uniform):
+        return np.asarray(prior.low, np.float32), np.asarray(prior.high, np.float32)
+    return None, None
+
+
+def unconstrained(prior: Any) -> tfp.bijectors.Bijector:
+    """The map from real numbers to where a prior lives.
+
+    Args:
+        prior: `BoxPrior` or a TFP distribution.
+
+    Returns:
+        A bijector of TFP.
+    """
+    if isinstance(prior, BoxPrior):
+        return tfp.bijectors.Sigmoid(prior.low, prior.high)
+    return prior.experimental_default_event_space_bijector()

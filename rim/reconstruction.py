@@ -320,7 +320,8 @@ def _sampled(
                 seed=fold(how.seed, number), progress=how.progress,
             )  # fmt: skip
             done = {
-                "samples": draws.samples, "step": draws.step_size, "spent": draws.num_gradients,
+                "samples": draws.samples, "step": float(draws.step_size[0]),
+                "spent": draws.num_gradients,
             }  # fmt: skip
             saved.save(f"hmc_{number}", **done)
         blocks.append(done["samples"])

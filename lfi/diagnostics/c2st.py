@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
@@ -48,6 +49,7 @@ def c2st(a: TensorLike, b: TensorLike, seed: int = 1, num_folds: int = 5) -> flo
         (units, units), activation="relu", solver="adam", max_iter=10_000, random_state=seed
     )
     folds = KFold(num_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    # Matrices this small take longer on many threads, much longer where these are busy.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return float(cross_val_score(network, draws, label, cv=folds, scoring="accuracy").mean())

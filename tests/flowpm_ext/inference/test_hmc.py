@@ -89,3 +89,21 @@ def test_refusals():
         sample_hmc(gaussian, np.zeros((2, 3)), 5, step_size=0.0)
     with pytest.raises(ValueError, match="`num_samples` must be a positive integer"):
         sample_hmc(gaussian, np.zeros((2, 3)), 0)
+
+
+def test_groups_tune_their_own_steps():
+    scales = np.repeat([1e-2, 10.0], 16)[:, None]
+
+    def wide(x):
+        return -0.5 * tf.reduce_sum((x / scales) ** 2, axis=-1)
+
+    found = sample_hmc(
+        wide, np.zeros((32, 2)), 200, 300, num_groups=2, step_size=0.1, num_leapfrog=4,
+        progress=False,
+    )  # fmt: skip
+    assert found.step_size.shape == (2,)
+    # Both are the same problem in other units; tuning is good to a few percent.
+    np.testing.assert_allclose(found.step_size[1] / found.step_size[0], 1e3, rtol=0.2)
+    assert np.all(np.abs(found.acceptance.reshape(2, 16).mean(1) - 0.8) < 0.06)
+    with pytest.raises(ValueError, match="`num_groups` must divide the number of chains, 4"):
+        sample_hmc(gaussian, np.zeros((4, 3)), 5, num_groups=3)

@@ -1,0 +1,187 @@
+"""What all estimators share: a prior, simulations in rounds, and an ensemble that learns."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import TensorLike
+from lfi.density import ConditionalDensity
+from lfi.ensemble import DENSITIES, Ensemble, make_density, seed_keras
+from lfi.prior import check_prior
+
+
+class Round(NamedTuple):
+    """Simulations that came together."""
+
+    num: int
+    proposal: str  # what their parameters were drawn from, "prior" or another name
+
+
+class Estimator:
+    """A prior, simulations in rounds, and an ensemble of densities learned from them.
+
+    Args:
+        prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
+        density: "spline", "maf", "coupling" or "mdn", or a list of untrained densities.
+        num_members: Densities in the ensemble, where they are made here.
+        seed: Of their weights and of the split of simulations.
+        **options: Of each density, such as `hidden`.
+
+    Raises:
+        ValueError: If the density is unknown, a number not positive, or the prior not one.
+    """
+
+    def __init__(
+        self,
+        prior: Any,
+        density: str | Sequence[ConditionalDensity],
+        num_members: int = 3,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        checks.positive_integers(num_members=num_members)
+        if isinstance(density, str):
+            checks.one_of(density, "density", tuple(DENSITIES))
+        check_prior(prior)
+        self.prior, self.density, self.num_members = prior, density, num_members
+        self.seed, self.options = seed, options
+        self.theta: np.ndarray | None = None
+        self.x: np.ndarray | None = None
+        self.rounds: list[Round] = []
+        self.ensemble: Ensemble | None = None
+
+    def append_simulations(
+        self, theta: TensorLike | tf.data.Dataset, x: TensorLike | None = None,
+        proposal: str = "prior",
+    ) -> "Estimator":  # fmt: skip
+        """Add a round of simulations.
+
+        Args:
+            theta: Parameters, shape [num, num_parameters]; or a dataset of batches of parameters
+                and data, which must end.
+            x: Data of each, shape [num, ...].
+            proposal: What parameters were drawn from: "prior", or any other name.
+
+        Returns:
+            The estimator. Simulations with NaN or infinity are left out, with a warning.
+
+        Raises:
+            ValueError: If shapes do not fit each other or earlier simulations, or parameters lie
+                outside of the prior.
+        """
+        if isinstance(theta, tf.data.Dataset):
+            theta, x = _collected(theta)
+        theta, x = (np.asarray(part, np.float32) for part in (theta, x))
+        self._check_simulations(theta, x)
+        whole = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+        if not whole.all():
+            count = int(np.sum(~whole))
+            text = f"{count} of {len(x)} simulations have NaN or infinite data and are left out."
+            warnings.warn(text, UserWarning, stacklevel=2)
+        self.rounds.append(Round(int(whole.sum()), proposal))
+        for name, new in (("theta", theta[whole]), ("x", x[whole])):
+            old = getattr(self, name)
+            setattr(self, name, new if old is None else np.concatenate([old, new]))
+        return self
+
+    def fit(
+        self,
+        epochs: int = 300,
+        batch_size: int = 100,
+        validation_split: float = 0.1,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        verbose: int = 1,
+        **options: Any,
+    ) -> "Estimator":
+        """Train the ensemble on all simulations.
+
+        Args:
+            epochs: At the most.
+            batch_size: Simulations in each update.
+            validation_split: Part that is held out.
+            callbacks: More of Keras.
+            verbose: 1 for progress bars, 2 for a line per epoch, 0 for silence.
+            **options: Of `Ensemble.fit`.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: If there are no simulations, too few, or data that never vary.
+        """
+        rule = "be given by `append_simulations` first"
+        checks.require(self.theta is not None, "theta", rule, None)
+        context, y = self._pairs()
+        members = self.density
+        if isinstance(members, str):
+            members = [self._member(context, y, number) for number in range(self.num_members)]
+        self.ensemble = Ensemble(members).fit(
+            context, y, epochs, batch_size, validation_split,
+            callbacks=callbacks, seed=self.seed, verbose=verbose, **options,
+        )  # fmt: skip
+        return self
+
+    def checked_observation(self, x_obs: TensorLike) -> np.ndarray:
+        """What was observed, refused where it cannot be.
+
+        Args:
+            x_obs: Shape [...] as the data of one simulation, or [num, ...].
+
+        Returns:
+            The same, float32.
+
+        Raises:
+            ValueError: If nothing was trained yet, or `x_obs` is not finite or has another shape.
+        """
+        checks.require(self.ensemble is not None, "estimator", "be trained by `fit` first", None)
+        x_obs, one = np.asarray(x_obs, np.float32), self.x.shape[1:]
+        fits = x_obs.shape == one or x_obs.shape[1:] == one
+        rule = f"have shape {_shown(one)} or {_shown(('num', *one))}"
+        checks.require(fits, "x_obs", rule, x_obs.shape)
+        checks.finite(x_obs, "x_obs")
+        return x_obs
+
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """What densities are given, and what they are densities of."""
+        raise NotImplementedError
+
+    def _bounds(self) -> dict[str, np.ndarray | None]:
+        """Bounds of what densities are densities of."""
+        return {}
+
+    def _member(self, context: np.ndarray, y: np.ndarray, number: int) -> ConditionalDensity:
+        seed_keras(self.seed, number)
+        sizes = y.shape[1], context.shape[1]
+        return make_density(self.density, *sizes, **self._bounds(), **self.options)
+
+    def _check_simulations(self, theta: np.ndarray, x: np.ndarray) -> None:
+        checks.require(theta.ndim == 2, "theta", "have shape [num, num_parameters]", theta.shape)
+        rule = f"have shape [{len(theta)}, num_data]"
+        checks.require(x.ndim >= 2 and len(x) == len(theta), "x", rule, x.shape)
+        checks.finite(theta, "theta")
+        outside = int(np.sum(~np.isfinite(self.prior.log_prob(theta))))
+        received = f"{outside} of {len(theta)} outside"
+        checks.require(outside == 0, "theta", "lie inside of the prior", received)
+        if self.theta is not None:
+            for name, new, old in (("theta", theta, self.theta), ("x", x, self.x)):
+                rule = f"have shape {_shown(('num', *old.shape[1:]))}, as before"
+                checks.require(new.shape[1:] == old.shape[1:], name, rule, new.shape)
+
+
+def _collected(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """All batches of a dataset, put together."""
+    checks.require(
+        bool(dataset.cardinality() != tf.data.INFINITE_CARDINALITY), "theta",
+        "be a dataset that ends", "an infinite one",
+    )  # fmt: skip
+    parts = list(dataset.as_numpy_iterator())
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def _shown(shape: tuple) -> str:
+    return f"[{', '.join(map(str, shape))}]"

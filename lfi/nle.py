@@ -1,0 +1,175 @@
+"""Neural likelihood estimation: from simulations to the likelihood, sampled under any prior."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import TensorLike
+from lfi.density import ConditionalDensity
+from lfi.estimator import Estimator
+from lfi.mcmc import Draws, PosteriorSampler
+
+
+class NLE(Estimator):
+    """The likelihood of data as a density learned from pairs of parameters and data.
+
+    Parameters may come from any proposal: the likelihood does not depend on how they were drawn.
+
+    Args:
+        prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
+        density: "maf", "spline", "coupling" or "mdn", or a list of untrained densities of the
+            data given the parameters.
+        num_members: Densities in the ensemble, where they are made here.
+        seed: Of their weights and of the split of simulations.
+        **options: Of each density, such as `hidden`.
+
+    Raises:
+        ValueError: If the density is unknown, a number not positive, or the prior not one.
+
+    References:
+        Papamakarios, Sterratt & Murray 2019, arXiv:1805.07226; Alsing et al. 2019,
+        arXiv:1903.00007.
+    """
+
+    def __init__(
+        self,
+        prior: Any,
+        density: str | Sequence[ConditionalDensity] = "maf",
+        num_members: int = 3,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(prior, density, num_members, seed, **options)
+        self._sampler: PosteriorSampler | None = None
+
+    def fit(self, *args: Any, **options: Any) -> "NLE":
+        """Train the ensemble on all simulations; see `Estimator.fit`.
+
+        Args:
+            *args: Of `Estimator.fit`.
+            **options: Of `Estimator.fit`.
+
+        Returns:
+            The estimator.
+        """
+        super().fit(*args, **options)
+        self._sampler = PosteriorSampler(self.log_likelihood, self.prior)
+        return self
+
+    def log_likelihood(self, theta: TensorLike, x: TensorLike) -> tf.Tensor:
+        """Log density of data given parameters.
+
+        Args:
+            theta: Shape [batch, num_parameters].
+            x: Shape [batch, num_data].
+
+        Returns:
+            Shape [batch].
+
+        Raises:
+            ValueError: If nothing was trained yet.
+
+        References:
+            Papamakarios, Sterratt & Murray 2019, arXiv:1805.07226.
+        """
+        checks.require(self.ensemble is not None, "estimator", "be trained by `fit` first", None)
+        return self.ensemble.log_prob(x, theta)
+
+    def posterior(self, x_obs: TensorLike, prior: Any = None, **options: Any) -> "SampledPosterior":
+        """The posterior of one observation, or of several.
+
+        Args:
+            x_obs: Shape [num_data], or [num, num_data].
+            prior: Another prior than that of the simulations, inside of which it must lie.
+            **options: Of `PosteriorSampler.sample`, such as `num_chains`.
+
+        Returns:
+            `SampledPosterior`.
+
+        Raises:
+            ValueError: If nothing was trained yet, or `x_obs` is not finite or has another shape.
+        """
+        x_obs = self.checked_observation(x_obs)
+        sampler = self._sampler
+        if prior is not None:
+            sampler = PosteriorSampler(self.log_likelihood, prior)
+        return SampledPosterior(sampler, x_obs, options)
+
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.theta, self.x
+
+
+class SampledPosterior:
+    """The posterior of parameters, sampled by Markov chains.
+
+    Args:
+        sampler: Of likelihood times prior.
+        x_obs: What was observed, shape [num_data] or [num, num_data].
+        options: Of `PosteriorSampler.sample`.
+    """
+
+    def __init__(
+        self, sampler: PosteriorSampler, x_obs: np.ndarray, options: dict[str, Any] | None = None
+    ) -> None:
+        self.sampler, self.x_obs, self.options = sampler, x_obs, options or {}
+        self.draws: Draws | None = None
+
+    @property
+    def r_hat(self) -> np.ndarray:
+        """Agreement of the chains of the last `sample`, [num_parameters] or [num, ...]."""
+        return self._of_chains("r_hat")
+
+    @property
+    def ess(self) -> np.ndarray:
+        """Independent draws that those of the last `sample` are worth, as `r_hat`."""
+        return self._of_chains("ess")
+
+    def sample(self, num_samples: int, seed: int = 0, progress: bool = False) -> np.ndarray:
+        """Draws of the parameters.
+
+        Args:
+            num_samples: Draws for each observation.
+            seed: Seed.
+            progress: Whether to show progress bars.
+
+        Returns:
+            Shape [num_samples, num_parameters], or for several observations
+            [num_samples, num, num_parameters].
+
+        Raises:
+            ValueError: If `num_samples` is not a positive integer.
+
+        References:
+            Neal 2011, arXiv:1206.1901.
+        """
+        checks.positive_integers(num_samples=num_samples)
+        x_obs = np.atleast_2d(self.x_obs)
+        options = {"progress": progress} | self.options
+        self.draws = self.sampler.sample(x_obs, num_samples, seed=seed, **options)
+        return self.draws.samples[:, 0] if self.x_obs.ndim == 1 else self.draws.samples
+
+    def log_prob(self, theta: TensorLike) -> np.ndarray:
+        """Log likelihood plus log prior: the posterior up to a number for each observation.
+
+        Args:
+            theta: Shape [num_samples, num_parameters], or for several observations
+                [num_samples, num, num_parameters].
+
+        Returns:
+            The shape of `theta` without its last axis.
+
+        References:
+            Bayes' theorem.
+        """
+        theta, x_obs = np.asarray(theta, np.float32), np.atleast_2d(self.x_obs)
+        flat = theta.reshape(-1, theta.shape[-1])
+        data = np.tile(x_obs, [len(flat) // len(x_obs), 1])
+        return self.sampler.log_prob(flat, data).reshape(theta.shape[:-1])
+
+    def _of_chains(self, name: str) -> np.ndarray:
+        checks.require(self.draws is not None, name, "be asked for after `sample`", None)
+        value = getattr(self.draws, name)
+        return value[0] if self.x_obs.ndim == 1 else value
