@@ -9,12 +9,16 @@ from typing import Any
 # Public name and the module it comes from.
 _PUBLIC = {
     "BoxPrior": "lfi.prior",
+    "Chains": "lfi.chains",
     "Compressor": "lfi.compressors",
     "Ensemble": "lfi.ensemble",
+    "LensingTask": "lfi.survey",
     "NLE": "lfi.nle",
     "NPE": "lfi.npe",
     "Posterior": "lfi.npe",
     "SampledPosterior": "lfi.nle",
+    "load_estimator": "lfi.saving",
+    "save_estimator": "lfi.saving",
     "task": "lfi.task",
 }
 _SUBPACKAGES = ("compressors", "density", "diagnostics")

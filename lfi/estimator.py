@@ -27,7 +27,8 @@ class Estimator:
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "spline", "maf", "coupling" or "mdn", or a list of untrained densities.
+        density: "spline", "maf", "coupling" or "mdn", several of them, which then go round among
+            the members, or a list of untrained densities.
         num_members: Densities in the ensemble, where they are made here.
         seed: Of their weights and of the split of simulations.
         **options: Of each density, such as `hidden`.
@@ -39,14 +40,16 @@ class Estimator:
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[ConditionalDensity],
+        density: str | Sequence[str | ConditionalDensity],
         num_members: int = 3,
         seed: int = 0,
         **options: Any,
     ) -> None:
         checks.positive_integers(num_members=num_members)
-        if isinstance(density, str):
-            checks.one_of(density, "density", tuple(DENSITIES))
+        density = [density] if isinstance(density, str) else list(density)
+        for kind in density:
+            if not isinstance(kind, ConditionalDensity):
+                checks.one_of(kind, "density", tuple(DENSITIES))
         check_prior(prior)
         self.prior, self.density, self.num_members = prior, density, num_members
         self.seed, self.options = seed, options
@@ -118,12 +121,24 @@ class Estimator:
         checks.require(self.theta is not None, "theta", rule, None)
         context, y = self._pairs()
         members = self.density
-        if isinstance(members, str):
+        if isinstance(members[0], str):
             members = [self._member(context, y, number) for number in range(self.num_members)]
-        self.ensemble = Ensemble(members).fit(
+        ensemble = Ensemble(members).fit(
             context, y, epochs, batch_size, validation_split,
             callbacks=callbacks, seed=self.seed, verbose=verbose, **options,
         )  # fmt: skip
+        return self.install(ensemble)
+
+    def install(self, ensemble: Ensemble) -> "Estimator":
+        """Speak by an ensemble that is trained already.
+
+        Args:
+            ensemble: Of densities as `fit` trains them.
+
+        Returns:
+            The estimator.
+        """
+        self.ensemble = ensemble
         return self
 
     def checked_observation(self, x_obs: TensorLike) -> np.ndarray:
@@ -157,7 +172,8 @@ class Estimator:
     def _member(self, context: np.ndarray, y: np.ndarray, number: int) -> ConditionalDensity:
         seed_keras(self.seed, number)
         sizes = y.shape[1], context.shape[1]
-        return make_density(self.density, *sizes, **self._bounds(), **self.options)
+        kind = self.density[number % len(self.density)]
+        return make_density(kind, *sizes, **self._bounds(), **self.options)
 
     def _check_simulations(self, theta: np.ndarray, x: np.ndarray) -> None:
         checks.require(theta.ndim == 2, "theta", "have shape [num, num_parameters]", theta.shape)

@@ -20,7 +20,9 @@ from lfi.prior import unconstrained
 
 LogLikelihood = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 KERNEL_FREEDOM = 5.0  # of Student's t around points of a population: wider than a normal's tails
-LEAST_EFFECTIVE = 0.1  # part of a population that must count when the likelihood is turned on
+# Widths of these kernels go round among the points, for modes narrower than the whole posterior.
+KERNEL_WIDTHS = (1.0, 1.0, 1.0, 0.3, 0.1)
+LEAST_EFFECTIVE = 0.05  # part of a population that must count when the likelihood is turned on
 MOST_ROUNDS = 20
 CHUNK = 50_000  # likelihoods at a time
 
@@ -116,7 +118,7 @@ class PosteriorSampler:
         Args:
             x_obs: Shape [num_observations, num_data].
             num_samples: Draws for each.
-            num_chains: Chains for each; by default one for 40 draws, from 4 to 100.
+            num_chains: Chains for each; by default one for 50 draws, from 8 to 100.
             num_warmup: Steps in which the chains tune their step size.
             num_points: Points of the population for each; by default 10,000 in all, and no fewer
                 than 1,000.
@@ -134,7 +136,7 @@ class PosteriorSampler:
         References:
             Neal 2011, arXiv:1206.1901.
         """
-        num_chains = num_chains or int(np.clip(num_samples // 40, 4, 100))
+        num_chains = num_chains or int(np.clip(num_samples // 50, 8, 100))
         num_points = num_points or max(1000, 10_000 // len(x_obs))
         checks.positive_integers(
             num_samples=num_samples, num_chains=num_chains, num_points=num_points
@@ -164,8 +166,8 @@ class PosteriorSampler:
     ) -> Population:
         """Points that walk from the prior to each posterior.
 
-        Each round turns on so much of the likelihood that a tenth of the points still counts, and
-        draws new ones around those that do; it ends with a round at the full likelihood.
+        Each round turns on so much of the likelihood that a twentieth of the points still counts,
+        and draws new ones around those that do; it ends with a round at the full likelihood.
 
         Args:
             x_obs: Shape [num_observations, num_data].
@@ -185,13 +187,16 @@ class PosteriorSampler:
         log_proposal = self._log_prior(points)
         strength = np.zeros(len(x_obs))
         with tqdm(unit="round", desc="importance", disable=not progress) as bar:
-            for _ in range(MOST_ROUNDS):
+            for number in range(MOST_ROUNDS):
                 log_like, log_prior = self._log_likelihood(points, x_obs), self._log_prior(points)
                 is_known = np.isfinite(log_like).any(axis=1)
                 rule = "have a finite likelihood somewhere in the prior"
                 checks.require(bool(is_known.all()), "x_obs", rule, x_obs[~is_known])
                 ended = bool(np.all(strength == 1))
                 strength = _strengths(log_like, log_prior - log_proposal, strength)
+                if number >= MOST_ROUNDS - 2:
+                    # Chains go on from there, and `importance_ess` tells of it.
+                    strength = np.ones_like(strength)
                 log_weight = strength[:, None] * log_like + log_prior - log_proposal
                 population = Population(points, log_weight)
                 bar.update()
@@ -284,21 +289,26 @@ def _around(
     # The width that suits a normal density (Silverman 1986).
     width = (4 / (num_centres * (num_dims + 2))) ** (1 / (num_dims + 4))
     root = width * population.moments()[1]
+    widths = np.resize(KERNEL_WIDTHS, num_centres)
     chosen = np.arange(num_points) % num_centres
     spread = np.sqrt(KERNEL_FREEDOM / rng.chisquare(KERNEL_FREEDOM, [num_obs, num_points, 1]))
+    spread *= widths[chosen, None]
     step = rng.normal(size=[num_obs, num_points, num_dims]) * spread
     points = centres[:, chosen] + np.einsum("nij,nkj->nki", root, step)
-    return points, _kernel_density(points, centres, root)
+    return points, _kernel_density(points, centres, root, widths)
 
 
-def _kernel_density(points: np.ndarray, centres: np.ndarray, root: np.ndarray) -> np.ndarray:
+def _kernel_density(
+    points: np.ndarray, centres: np.ndarray, root: np.ndarray, widths: np.ndarray
+) -> np.ndarray:
     """Log density of Student's t around centres, up to a number for each observation."""
     white = [np.linalg.solve(root[:, None], part[..., None])[..., 0] for part in (points, centres)]
     power = -(KERNEL_FREEDOM + points.shape[-1]) / 2
     found = []
     for a, b in zip(*white, strict=True):
         square = np.sum(a**2, 1)[:, None] + np.sum(b**2, 1) - 2 * a @ b.T
-        each = power * np.log1p(np.maximum(square, 0) / KERNEL_FREEDOM)
+        each = power * np.log1p(np.maximum(square, 0) / widths**2 / KERNEL_FREEDOM)
+        each -= points.shape[-1] * np.log(widths)
         most = each.max(axis=1)
         found.append(most + np.log(np.mean(np.exp(each - most[:, None]), axis=1)))
     return np.stack(found)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
 from lfi.density import ConditionalDensity
+from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator
 from lfi.mcmc import Draws, PosteriorSampler
 
@@ -20,7 +21,8 @@ class NLE(Estimator):
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "maf", "spline", "coupling" or "mdn", or a list of untrained densities of the
+        density: "maf", "spline", "coupling" or "mdn", several of them, which then
+            go round among the members, or a list of untrained densities of the
             data given the parameters.
         num_members: Densities in the ensemble, where they are made here.
         seed: Of their weights and of the split of simulations.
@@ -37,7 +39,7 @@ class NLE(Estimator):
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[ConditionalDensity] = "maf",
+        density: str | Sequence[str | ConditionalDensity] = ("maf", "spline"),
         num_members: int = 3,
         seed: int = 0,
         **options: Any,
@@ -45,17 +47,16 @@ class NLE(Estimator):
         super().__init__(prior, density, num_members, seed, **options)
         self._sampler: PosteriorSampler | None = None
 
-    def fit(self, *args: Any, **options: Any) -> "NLE":
-        """Train the ensemble on all simulations; see `Estimator.fit`.
+    def install(self, ensemble: Ensemble) -> "NLE":
+        """Speak by an ensemble that is trained already.
 
         Args:
-            *args: Of `Estimator.fit`.
-            **options: Of `Estimator.fit`.
+            ensemble: Of densities as `fit` trains them.
 
         Returns:
             The estimator.
         """
-        super().fit(*args, **options)
+        super().install(ensemble)
         self._sampler = PosteriorSampler(self.log_likelihood, self.prior)
         return self
 

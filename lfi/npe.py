@@ -28,7 +28,8 @@ class NPE(Estimator):
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "spline", "maf", "coupling" or "mdn", or a list of untrained densities of the
+        density: "spline", "maf", "coupling" or "mdn", several of them, which then
+            go round among the members, or a list of untrained densities of the
             parameters given the data.
         num_members: Densities in the ensemble, where they are made here.
         seed: Of their weights and of the split of simulations.
@@ -45,7 +46,7 @@ class NPE(Estimator):
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[ConditionalDensity] = "spline",
+        density: str | Sequence[str | ConditionalDensity] = "spline",
         num_members: int = 3,
         seed: int = 0,
         **options: Any,

@@ -106,12 +106,16 @@ def rank_figure(
     return figure
 
 
-def loss_figure(histories: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
+def loss_figure(
+    histories: Sequence[Mapping[str, Sequence[float]]],
+    label: str = "loss, minus log density (nats)",
+) -> Figure:
     """Loss of each member of an ensemble while it was trained, and where it was best.
 
     Args:
         histories: `Ensemble.histories`, or `history` of what `fit` of Keras returns: for each
-            member a dictionary with "loss" and, where a part was held out, "val_loss", in nats.
+            member a dictionary with "loss" and, where a part was held out, "val_loss".
+        label: Of the axis of losses.
 
     Returns:
         The figure; `figure.savefig(path)` writes it.
@@ -142,7 +146,7 @@ def loss_figure(histories: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
     # The first epochs are far above all others, and would hide what matters.
     axes.set_ylim(*_range_of_losses(histories))
     axes.set_xlabel("epoch", fontsize=12)
-    axes.set_ylabel("loss, minus log density (nats)", fontsize=12)
+    axes.set_ylabel(label, fontsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _dress(axes)
     return figure

@@ -129,7 +129,7 @@ class CouplingFlow(Flow):
         num_context: int,
         transform: str = "spline",
         num_steps: int = 5,
-        hidden: Sequence[int] = (50, 50),
+        hidden: Sequence[int] = (100, 100),
         activation: str = "relu",
         num_pieces: int = 8,
         bound: float = 5.0,

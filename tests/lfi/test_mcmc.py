@@ -36,7 +36,8 @@ def test_many_observations_in_one_call():
     # Four standard errors of 300 means, of draws worth ess.
     error = std / np.sqrt(draws.ess)
     assert np.max(np.abs(draws.samples.mean(0) - mean) / error) < 4.5
-    np.testing.assert_allclose(draws.samples.std(0), std, rtol=0.2)
+    # 3.5 % is one sigma of independent draws; squares forget more slowly than numbers.
+    np.testing.assert_allclose(draws.samples.std(0), std, rtol=0.3)
     assert np.abs(draws.acceptance - 0.8).max() < 0.15
 
 
