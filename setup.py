@@ -38,6 +38,8 @@ setup(
         "matplotlib",
         "tqdm",
         "scikit-learn",
+        "joblib>=1.3",
+        "threadpoolctl",
     ],
     extras_require={
         "test": TEST,

@@ -18,7 +18,9 @@ _PUBLIC = {
     "Posterior": "lfi.npe",
     "SampledPosterior": "lfi.nle",
     "load_estimator": "lfi.saving",
+    "run_rounds": "lfi.sequential",
     "save_estimator": "lfi.saving",
+    "simulate": "lfi.sequential",
     "task": "lfi.task",
 }
 _SUBPACKAGES = ("compressors", "density", "diagnostics")
