@@ -11,6 +11,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike
 from lfi.density import ConditionalDensity, CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity
+from lfi.scored import ScoreTraining
 
 DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
     "mdn": MixtureDensity,
@@ -59,6 +60,8 @@ class Ensemble:
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         seed: int = 0,
         verbose: int = 1,
+        score: tuple[str, TensorLike] | None = None,
+        score_weight: float = 1.0,
     ) -> "Ensemble":
         """Train all members until what was held out gets no more probable.
 
@@ -77,6 +80,9 @@ class Ensemble:
             callbacks: More of Keras.
             seed: Of the split and the order of pairs.
             verbose: 1 for progress bars, 2 for a line per epoch, 0 for silence.
+            score: Slopes of the log density to train by, [num, num_parameters], after the name of
+                what they are slopes in, "context" or "y"; see `lfi.scored.ScoreTraining`.
+            score_weight: Of the error of the slopes.
 
         Returns:
             The ensemble.
@@ -89,6 +95,11 @@ class Ensemble:
         checks.positive_integers(epochs=epochs, batch_size=batch_size, patience=patience)
         checks.in_range(validation_split, "validation_split", 0.01, 0.9)
         checks.finite(context, "context")
+        if score is not None:
+            slopes = np.asarray(score[1], np.float32)
+            rule = f"have {len(y)} rows"
+            checks.require(slopes.ndim == 2 and len(slopes) == len(y), "scores", rule, slopes.shape)
+            checks.finite(slopes, "scores")
         num_held = max(1, round(validation_split * len(y)))
         enough = len(y) - num_held > y.shape[1]
         checks.require(enough, "y", f"be more than {y.shape[1]} to train on", len(y) - num_held)
@@ -99,13 +110,17 @@ class Ensemble:
         self.histories = []
         for number, member in enumerate(self.members):
             member.adapt(context[kept], y[kept])
+            trained, inputs = member, context
+            if score is not None:
+                trained = ScoreTraining(member, score[0], slopes[kept], score_weight)
+                inputs = {"context": context, "score": slopes}
             decay = float(decays[number % len(decays)])
-            member.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
+            trained.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
             # Keras shuffles by a generator of its own.
             seed_keras(seed, number)
-            history = member.fit(
-                context[kept], y[kept], batch_size=min(batch_size, len(kept)), epochs=epochs,
-                validation_data=(context[held], y[held]), verbose=verbose,
+            history = trained.fit(
+                _rows(inputs, kept), y[kept], batch_size=min(batch_size, len(kept)), epochs=epochs,
+                validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
                 callbacks=[*_stopping(patience), *(callbacks or ())],
             ).history  # fmt: skip
             self.histories.append(history)
@@ -222,6 +237,11 @@ def _stopping(patience: int) -> list[keras.callbacks.Callback]:
         keras.callbacks.ReduceLROnPlateau(patience=max(1, patience // 3), factor=0.3),
         keras.callbacks.TerminateOnNaN(),
     ]
+
+
+def _rows(parts: Any, rows: np.ndarray) -> Any:
+    """Rows of an array, or of each array of a dictionary."""
+    return tf.nest.map_structure(lambda part: part[rows], parts)
 
 
 def _log_prob(member: ConditionalDensity, context: np.ndarray, y: np.ndarray) -> tf.Tensor:

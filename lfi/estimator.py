@@ -99,6 +99,7 @@ class Estimator:
         validation_split: float = 0.1,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         verbose: int = 1,
+        scores: TensorLike | None = None,
         **options: Any,
     ) -> "Estimator":
         """Train the ensemble on all simulations.
@@ -109,7 +110,9 @@ class Estimator:
             validation_split: Part that is held out.
             callbacks: More of Keras.
             verbose: 1 for progress bars, 2 for a line per epoch, 0 for silence.
-            **options: Of `Ensemble.fit`.
+            scores: Slopes of the log density of each simulation and its random numbers in the
+                parameters, d log p(x, z | theta) / d theta, [num, num_parameters], to train by.
+            **options: Of `Ensemble.fit`, such as `score_weight`.
 
         Returns:
             The estimator.
@@ -125,7 +128,8 @@ class Estimator:
             members = [self._member(context, y, number) for number in range(self.num_members)]
         ensemble = Ensemble(members).fit(
             context, y, epochs, batch_size, validation_split,
-            callbacks=callbacks, seed=self.seed, verbose=verbose, **options,
+            callbacks=callbacks, seed=self.seed, verbose=verbose,
+            score=None if scores is None else self._slopes(scores), **options,
         )  # fmt: skip
         return self.install(ensemble)
 
@@ -165,6 +169,10 @@ class Estimator:
         """What densities are given, and what they are densities of."""
         raise NotImplementedError
 
+    def _slopes(self, scores: TensorLike) -> tuple[str, np.ndarray]:
+        """What the density has slopes in, and these slopes, from scores of the simulator."""
+        raise NotImplementedError
+
     def _bounds(self) -> dict[str, np.ndarray | None]:
         """Bounds of what densities are densities of."""
         return {}
@@ -174,6 +182,12 @@ class Estimator:
         sizes = y.shape[1], context.shape[1]
         kind = self.density[number % len(self.density)]
         return make_density(kind, *sizes, **self._bounds(), **self.options)
+
+    def _checked_scores(self, scores: TensorLike) -> np.ndarray:
+        scores = np.asarray(scores, np.float32)
+        rule = f"have the shape of all parameters, {_shown(self.theta.shape)}"
+        checks.require(scores.shape == self.theta.shape, "scores", rule, scores.shape)
+        return scores
 
     def _check_simulations(self, theta: np.ndarray, x: np.ndarray) -> None:
         checks.require(theta.ndim == 2, "theta", "have shape [num, num_parameters]", theta.shape)

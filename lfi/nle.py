@@ -102,6 +102,9 @@ class NLE(Estimator):
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         return self.theta, self.x
 
+    def _slopes(self, scores: TensorLike) -> tuple[str, np.ndarray]:
+        return "context", self._checked_scores(scores)
+
 
 class SampledPosterior:
     """The posterior of parameters, sampled by Markov chains.

@@ -98,6 +98,15 @@ class NPE(Estimator):
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         return self.x, self.theta
 
+    def _slopes(self, scores: TensorLike) -> tuple[str, np.ndarray]:
+        """Scores of the posterior: the evidence does not depend on parameters, the prior does."""
+        theta = tf.constant(self.theta)
+        with tf.GradientTape() as tape:
+            tape.watch(theta)
+            log_prior = self.prior.log_prob(theta)
+        slope = tape.gradient(log_prior, theta, unconnected_gradients="zero")
+        return "y", self._checked_scores(scores) + slope.numpy()
+
     def _bounds(self) -> dict[str, np.ndarray | None]:
         return dict(zip(("low", "high"), bounds(self.prior), strict=True))
 
