@@ -176,8 +176,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     received = f"format {found}, written by flowpm_ext {by}; this is {__version__}"
     checks.require(found == FORMAT_VERSION, str(path), f"have format {FORMAT_VERSION}", received)
     checks.one_of(about["kind"], "kind", tuple(KINDS))
-    found = about["density"] or ()
-    for name in [found] if isinstance(found, str) else found:
+    for name in about["density"] or ():
         checks.one_of(name, "density", tuple(DENSITIES))
     return about
 

@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.nn import OwnLoss
 from lfi.density import ConditionalDensity
 
 
-class ScoreTraining(keras.Model):
+class ScoreTraining(OwnLoss, keras.Model):
     """A density whose slope in the parameters is trained beside its value.
 
     The score of a simulation and all its random numbers, d log p(x, z | theta) / d theta, scatters

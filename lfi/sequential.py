@@ -13,6 +13,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike
 from lfi.dataset import Simulations, read_simulations, write_simulations
+from lfi.diagnostics.predictive import checked_names
 from lfi.nle import NLE
 
 Simulator = Callable[[np.ndarray, int], TensorLike]
@@ -127,8 +128,8 @@ def run_rounds(
             x = simulate(
                 simulator, theta, batch_size, num_workers, _integer(seed, 1000 + number), progress
             ).x
-            names = tuple(getattr(estimator.prior, "names", ())) or _numbered(theta)
-            found = Simulations(theta, x, names)
+            names = checked_names(getattr(estimator.prior, "names", None), theta.shape[1], "theta")
+            found = Simulations(theta, x, tuple(names))
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_simulations(path, found)
@@ -173,10 +174,6 @@ def _put_together(parts: list, ends: list[tuple[int, int]]) -> Simulated:
         checks.require(part.shape[1:] == shape, "simulator", rule, part.shape)
         columns.append(part)
     return Simulated(np.concatenate(columns), failures)
-
-
-def _numbered(theta: np.ndarray) -> tuple[str, ...]:
-    return tuple(f"theta_{i}" for i in range(theta.shape[1]))
 
 
 def _integer(seed: int, number: int) -> int:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
+from flowpm_ext.nn import OwnLoss
 from flowpm_ext.stats import cross_correlation, transfer_function
 from rim.initial_conditions import InitialConditions
 
@@ -58,7 +59,7 @@ class TrajectoryError(keras.losses.Loss):
         return super().get_config() | {"step_weights": self.step_weights}
 
 
-class DefaultCompile:
+class DefaultCompile(OwnLoss):
     """Training of a Keras model by the error of its trajectory, unless it is told otherwise."""
 
     def default_metrics(self) -> list[keras.metrics.Metric]:
@@ -86,15 +87,6 @@ class DefaultCompile:
         loss = TrajectoryError() if loss is None else loss
         metrics = self.default_metrics() if metrics is None else metrics
         super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **options)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as a file says that a model was.
-
-        Args:
-            config: What `get_compile_config` gave.
-        """
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
 
 @keras.saving.register_keras_serializable("rim")

@@ -3,6 +3,7 @@
 from flowpm_ext.nn.convolution import Convolution, pad
 from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
 from flowpm_ext.nn.residual import ResNet, SmallCNN
+from flowpm_ext.nn.training import OwnLoss
 from flowpm_ext.nn.unet import UNet
 
-__all__ = ["ConvGRU", "ConvLSTM", "Convolution", "ResNet", "SmallCNN", "UNet", "pad"]
+__all__ = ["ConvGRU", "ConvLSTM", "Convolution", "OwnLoss", "ResNet", "SmallCNN", "UNet", "pad"]

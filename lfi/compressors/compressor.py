@@ -10,6 +10,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike
+from flowpm_ext.nn import OwnLoss
 from lfi.compressors.draws import Draw, drawn, saved
 from lfi.compressors.headed import Headed
 from lfi.compressors.moments import Moments, batches
@@ -19,7 +20,7 @@ from lfi.density import ConditionalDensity
 
 
 @keras.saving.register_keras_serializable("lfi")
-class Compressor(keras.Model):
+class Compressor(OwnLoss, keras.Model):
     """Summaries of data, trained by `compile` and `fit(x, theta)` on simulations.
 
     Losses: "vmim" maximises a lower bound of the mutual information of summaries and parameters,
@@ -250,27 +251,6 @@ class Compressor(keras.Model):
         value = self.density.log_prob(theta, self.compress(x, seed)).numpy().astype(np.float64)
         means = bootstrap(value[:, None], num_bootstrap, seed)
         return float(prior_entropy + value.mean()), float(means.std(ddof=1))
-
-    def compile(
-        self, optimizer: Any = "adam", *, jit_compile: bool = False, **options: Any
-    ) -> None:
-        """Say how to train; the loss is that of the constructor.
-
-        Args:
-            optimizer: Of Keras.
-            jit_compile: Whether XLA compiles a step.
-            **options: Of `keras.Model.compile`.
-        """
-        super().compile(optimizer, jit_compile=jit_compile, **options)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as a file says that a model was.
-
-        Args:
-            config: What `get_compile_config` gave.
-        """
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
         return {

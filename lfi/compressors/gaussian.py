@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.seeds import stateless_seed
-from lfi.density.base import ConditionalDensity, normal_log_prob
+from lfi.density.base import ConditionalDensity, lower_triangle, normal_log_prob
 
 
 @keras.saving.register_keras_serializable("lfi")
@@ -39,9 +39,9 @@ class GaussianAround(ConditionalDensity):
     ) -> None:
         super().__init__(num_dims, num_dims, **options)
         self.hidden, self.activation = hidden, activation
-        self.rows, self.columns = np.tril_indices(num_dims, -1)
+        self.num_below = num_dims * (num_dims - 1) // 2
         layers = [keras.layers.Dense(width, activation=activation) for width in hidden]
-        outputs = num_dims + len(self.rows)
+        outputs = num_dims + self.num_below
         # Starts at the variance of y, where the mean has the whole of the gradient.
         layers.append(keras.layers.Dense(outputs, kernel_initializer="zeros"))
         self.network = keras.Sequential(layers)
@@ -74,10 +74,8 @@ class GaussianAround(ConditionalDensity):
         References:
             Williams 1996, Neural Computation 8, 843.
         """
-        log_diagonal, below = tf.split(self.network(seen), [self.num_dims, len(self.rows)], axis=-1)
-        place = np.zeros([len(self.rows), self.num_dims, self.num_dims], np.float32)
-        place[np.arange(len(self.rows)), self.rows, self.columns] = 1.0
-        return tf.linalg.diag(tf.exp(log_diagonal)) + tf.tensordot(below, place, 1)
+        log_diagonal, below = tf.split(self.network(seen), [self.num_dims, self.num_below], axis=-1)
+        return lower_triangle(log_diagonal, below)
 
     def standard_log_prob(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
         triangle = self.triangle(seen)

@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
+from flowpm_ext.nn import OwnLoss
 
 LOG_2PI = math.log(2 * math.pi)
 
 
-class ConditionalDensity(keras.Model):
+class ConditionalDensity(OwnLoss, keras.Model):
     """The density of y given a context, trained by `compile` and `fit(context, y)`.
 
     Inside, y is first mapped to the real line where it has bounds, and y and context are brought
@@ -206,27 +207,6 @@ class ConditionalDensity(keras.Model):
         """
         raise NotImplementedError
 
-    def compile(
-        self, optimizer: Any = "adam", *, jit_compile: bool = False, **options: Any
-    ) -> None:
-        """Say how to train; the loss is minus the mean log density.
-
-        Args:
-            optimizer: Of Keras.
-            jit_compile: Whether XLA compiles a step.
-            **options: Of `keras.Model.compile`.
-        """
-        super().compile(optimizer, jit_compile=jit_compile, **options)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as a file says that a model was.
-
-        Args:
-            config: What `get_compile_config` gave.
-        """
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def compute_loss(
         self,
         x: Any = None,
@@ -273,6 +253,26 @@ def normal_log_prob(z: tf.Tensor) -> tf.Tensor:
         The definition of the normal distribution.
     """
     return -0.5 * tf.reduce_sum(z**2 + LOG_2PI, axis=-1)
+
+
+def lower_triangle(log_diagonal: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
+    """Lower triangles with a positive diagonal.
+
+    Args:
+        log_diagonal: Logarithms of the diagonal, [..., n].
+        below: What is below it, row after row, [..., n (n - 1) / 2].
+
+    Returns:
+        Shape [..., n, n].
+
+    References:
+        Williams 1996, Neural Computation 8, 843.
+    """
+    size = log_diagonal.shape[-1]
+    rows, columns = np.tril_indices(size, -1)
+    place = np.zeros([len(rows), size, size], np.float32)
+    place[np.arange(len(rows)), rows, columns] = 1.0
+    return tf.linalg.diag(tf.exp(log_diagonal)) + tf.tensordot(below, place, 1)
 
 
 def _bounds(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, stateless_seed
-from lfi.density.base import LOG_2PI, ConditionalDensity
+from lfi.density.base import LOG_2PI, ConditionalDensity, lower_triangle
 
 
 @keras.saving.register_keras_serializable("lfi")
@@ -43,8 +43,8 @@ class MixtureDensity(ConditionalDensity):
         super().__init__(num_dims, num_context, **options)
         checks.positive_integers(num_components=num_components)
         self.num_components, self.hidden, self.activation = num_components, hidden, activation
-        self.rows, self.columns = np.tril_indices(num_dims, -1)
-        self.num_each = 1 + 2 * num_dims + len(self.rows)
+        self.num_below = num_dims * (num_dims - 1) // 2
+        self.num_each = 1 + 2 * num_dims + self.num_below
         layers = [keras.layers.Dense(width, activation=activation) for width in hidden]
         layers.append(keras.layers.Dense(num_components * self.num_each))
         self.network = keras.Sequential(layers)
@@ -67,14 +67,12 @@ class MixtureDensity(ConditionalDensity):
         """
         out = tf.reshape(self.network(seen), [-1, self.num_components, self.num_each])
         logits, mean, log_diagonal, below = tf.split(
-            out, [1, self.num_dims, self.num_dims, len(self.rows)], axis=-1
+            out, [1, self.num_dims, self.num_dims, self.num_below], axis=-1
         )
         # Means of a new network differ, so that its components do not learn the same.
         spread = np.linspace(-1, 1, self.num_components) if self.num_components > 1 else np.zeros(1)
         mean += tf.constant(spread[:, None], mean.dtype)
-        place = np.zeros([len(self.rows), self.num_dims, self.num_dims], np.float32)
-        place[np.arange(len(self.rows)), self.rows, self.columns] = 1.0
-        triangle = tf.linalg.diag(tf.exp(log_diagonal)) + tf.tensordot(below, place, 1)
+        triangle = lower_triangle(log_diagonal, below)
         return tf.nn.log_softmax(logits[..., 0], axis=-1), mean, triangle
 
     def standard_log_prob(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:

@@ -26,7 +26,9 @@ def perturbed(kind, num_dims, num_context, **options):
     keras.utils.set_random_seed(0)
     model = KINDS[kind](num_dims, num_context, **options)
     for number, weight in enumerate(model.trainable_variables):
-        weight.assign_add(0.15 * noise(*weight.shape, seed=number))
+        # As small as keeps what wide layers give of order one, else nothing inverts in float32.
+        scale = min(0.15, 1 / np.sqrt(weight.shape[0]))
+        weight.assign_add(scale * noise(*weight.shape, seed=number))
     model.y_mean.assign(noise(num_dims, seed=98))
     model.y_scale.assign(np.linspace(0.7, 1.3, num_dims))
     model.context_mean.assign(noise(num_context, seed=99))
