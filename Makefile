@@ -13,6 +13,23 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 demo: $(INSTALLED)
 	$(BIN)/python -m priors map --simulate --out demo --seed 0
 
+# A process keeps every program that it has compiled, so each folder has processes of its own.
+test: $(WITH_TESTS)
+	$(PYTEST) tests/flowpm_ext/lensing
+	$(PYTEST) tests/flowpm_ext/pm
+	$(PYTEST) tests/flowpm_ext/cosmology
+	$(PYTEST) tests/flowpm_ext --ignore tests/flowpm_ext/lensing \
+		--ignore tests/flowpm_ext/pm --ignore tests/flowpm_ext/cosmology
+	$(PYTEST) tests/lfi
+	$(PYTEST) tests/priors
+	$(PYTEST) tests/rim
+	$(PYTEST) tests/benchmarks tests/test_*.py
+
+test-slow lint format bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m priors map --simulate --out demo --seed 0
+
 test: $(WITH_TESTS)
 	# In parts, since a process keeps every program it has compiled: all of them are 12 GB.
 	$(PYTEST) tests/flowpm_ext/lensing

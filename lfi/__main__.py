@@ -141,6 +141,8 @@ def _what_is_left(options: argparse.Namespace) -> str:
         if path.exists():
             split = 0.5 if options.split is None else options.split
             return f"--compressor {path} --split {split:g} goes on with the trained compressor."
+    if options.command == "train" and any(pathlib.Path(options.output).glob("*/member_*.json")):
+        return "the same command goes on from the densities that are trained."
     return "nothing was kept."
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
 from flowpm_ext.cosmology import Planck18
-from lfi.diagnostics.predictive import checked_summaries
+from lfi.arguments import checked_summaries
 
 KIND, FORMAT_VERSION = "draws of a posterior", 1
 FIX = "Make it with `python -m lfi sample`."

@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import shutil
 from collections.abc import Sequence
 
 import keras
@@ -19,6 +20,7 @@ from lfi.nle import NLE
 from lfi.prior import BoxPrior
 from lfi.saving import FILE, KINDS, load_estimator, save_estimator
 
+UNFINISHED = "unfinished"  # folder of members, until all are trained
 CHAINS = (".h5", ".txt", ".paramnames", ".ranges", ".png")
 
 
@@ -43,8 +45,12 @@ def train(options: argparse.Namespace) -> None:
     )
     with claimed_folder(folder):
         estimator.append_simulations(data.theta, data.x)
-        estimator.fit(options.epochs, options.batch_size, callbacks=[EpochBar()], verbose=0)
+        estimator.fit(
+            options.epochs, options.batch_size, callbacks=[EpochBar()], verbose=0,
+            checkpoint=folder / UNFINISHED,
+        )  # fmt: skip
         save_estimator(estimator, folder)
+        shutil.rmtree(folder / UNFINISHED)
         histories = estimator.ensemble.histories
         plot.loss_figure(histories).savefig(folder / "loss.png", dpi=110)
     for number, (history, weight) in enumerate(
@@ -73,7 +79,7 @@ def sample(options: argparse.Namespace) -> None:
     fits = found.truth is None or found.truth.shape == shape
     checks.require(fits, "truth", f"have shape {shape}", found.truth)
     _say_whether_strange(estimator, x_obs)
-    posterior = estimator.posterior(x_obs)
+    posterior = estimator.posterior(x_obs, check=False)  # it was told above
     is_nle = isinstance(estimator, NLE)
     draws = posterior.sample(options.num, options.seed, **({"progress": True} if is_nle else {}))
     chains = _named(estimator, draws, posterior.log_prob(draws)).with_derived()

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
-from lfi.diagnostics.predictive import checked_names, checked_summaries
+from lfi.arguments import checked_names, checked_summaries
 
 COLOURS = ("#3b7dd8", "#d1495b", "#2e8b57", "#e08e1b", "#7d5ba6", "#5f6b76", "#17a2b0", "#9c6b30")
 TRUTH = "#1b1b1b"

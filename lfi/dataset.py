@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
-from lfi.diagnostics.predictive import checked_names
+from lfi.arguments import checked_names
 
 KIND, FORMAT_VERSION = "simulations for inference", 1
 LAYOUT = (
@@ -30,6 +30,7 @@ class Simulations(NamedTuple):
     names: tuple[str, ...]
     low: np.ndarray | None = None  # [num_parameters]
     high: np.ndarray | None = None
+    origin: str | None = None  # a mark of what made them, for rounds that go on
 
     def take(self, rows: np.ndarray) -> "Simulations":
         """Some of the simulations, by their places [num]."""
@@ -106,13 +107,15 @@ def read_simulations(path: str | os.PathLike) -> Simulations:
         theta, x = (_numbers(file, name) for name in ("theta", "x"))
         names = _texts(file, "names")
         box = [_numbers(file, name) if name in file else None for name in ("low", "high")]
+        origin = file.attrs.get("origin")
     fits = theta.ndim == 2 and x.ndim >= 2 and len(x) == len(theta) > 0
     received = f"theta {theta.shape} and x {x.shape}"
     checks.require(fits, "DATA", "have as many rows in `theta` as in `x`", received, LAYOUT)
     for name, bound in zip(("low", "high"), box, strict=True):
         rule = f"have shape {theta.shape[1:]}"
         checks.require(bound is None or bound.shape == theta.shape[1:], name, rule, bound)
-    return Simulations(theta, x, tuple(checked_names(names, theta.shape[1], "theta")), *box)
+    names = tuple(checked_names(names, theta.shape[1], "theta"))
+    return Simulations(theta, x, names, *box, origin)
 
 
 def write_simulations(path: str | os.PathLike, found: Simulations) -> None:
@@ -127,7 +130,10 @@ def write_simulations(path: str | os.PathLike, found: Simulations) -> None:
     """
     arrays = {name: getattr(found, name) for name in ("theta", "x", "low", "high")}
     datasets = {name: (array, {}) for name, array in arrays.items() if array is not None}
-    hdf5.write(path, KIND, FORMAT_VERSION, datasets, {"names": json.dumps(found.names)})
+    attributes = {"names": json.dumps(found.names)}
+    if found.origin is not None:
+        attributes["origin"] = found.origin
+    hdf5.write(path, KIND, FORMAT_VERSION, datasets, attributes)
 
 
 def read_observation(path: str | os.PathLike) -> Observation:

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from flowpm_ext.core import checks
 from lfi import dataset, plot
+from lfi.arguments import checked_names
 from lfi.commands import require_new
 from lfi.dataset import Simulations
 from lfi.diagnostics import expected_coverage, sbc_ranks, sbc_test, tarp_coverage
-from lfi.diagnostics.predictive import checked_names
 from lfi.estimator import Estimator
 from lfi.nle import NLE
 from lfi.saving import load_estimator
@@ -120,7 +120,7 @@ def _posteriors(
     parts = []
     for start in tqdm(range(0, len(data.x), size), unit="batch", disable=is_nle):
         rows = slice(start, start + size)
-        posterior = estimator.posterior(data.x[rows])
+        posterior = estimator.posterior(data.x[rows], check=False)
         draws = posterior.sample(options.draws, options.seed + start, **words)
         theta = data.theta[rows][None]
         parts.append((draws, posterior.log_prob(draws), posterior.log_prob(theta)[0]))

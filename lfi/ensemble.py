@@ -1,5 +1,7 @@
 """Densities that were trained side by side, and speak as one."""
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,19 +10,19 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold
+from flowpm_ext.core.seeds import fold, generator, integer_seed
 from flowpm_ext.core.types import TensorLike
 from lfi.density import ConditionalDensity, CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity
+from lfi.member_files import MemberFiles
 from lfi.scored import ScoreTraining
 
+Callbacks = Sequence[keras.callbacks.Callback] | Callable[[int], Sequence[keras.callbacks.Callback]]
 DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
     "mdn": MixtureDensity,
     "maf": MaskedAutoregressiveFlow,
     "coupling": lambda *args, **options: CouplingFlow(*args, "affine", **options),
     "spline": CouplingFlow,
 }
-
-
 # Sharp densities want little, those that few simulations tell of want much; the weights of the
 # members say which it is.
 WEIGHT_DECAYS = (0.03, 0.3, 1.0)
@@ -57,11 +59,12 @@ class Ensemble:
         learning_rate: float = 2e-3,
         weight_decay: float | Sequence[float] = WEIGHT_DECAYS,
         patience: int = 20,
-        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        callbacks: Callbacks | None = None,
         seed: int = 0,
         verbose: int = 1,
         score: tuple[str, TensorLike] | None = None,
         score_weight: float = 1.0,
+        checkpoint: str | os.PathLike | None = None,
     ) -> "Ensemble":
         """Train all members until what was held out gets no more probable.
 
@@ -77,55 +80,64 @@ class Ensemble:
             weight_decay: Part of each weight that an update takes away, times the learning rate;
                 several go round among the members.
             patience: Epochs without improvement before training ends.
-            callbacks: More of Keras.
+            callbacks: More of Keras, for all members; or a function that gives those of the
+                member of a number.
             seed: Of the split and the order of pairs.
             verbose: 1 for progress bars, 2 for a line per epoch, 0 for silence.
             score: Slopes of the log density to train by, [num, num_parameters], after the name of
                 what they are slopes in, "context" or "y"; see `lfi.scored.ScoreTraining`.
             score_weight: Of the error of the slopes.
+            checkpoint: Folder where trained members are kept. A later call with the same data and
+                options goes on from there; with others it starts anew.
 
         Returns:
-            The ensemble.
+            The ensemble. Members whose training failed get no weight, with a warning.
 
         Raises:
-            ValueError: If lengths differ, a value is not finite, or too little is left to train.
+            ValueError: If lengths differ, a value is not finite, too little is left to train, or
+                no member gives finite densities of what was held out.
         """
         context, y = (np.asarray(part, np.float32) for part in (context, y))
         checks.require(len(context) == len(y), "y", f"be as many as contexts, {len(context)}", y)
         checks.positive_integers(epochs=epochs, batch_size=batch_size, patience=patience)
         checks.in_range(validation_split, "validation_split", 0.01, 0.9)
         checks.finite(context, "context")
-        if score is not None:
-            slopes = np.asarray(score[1], np.float32)
-            rule = f"have {len(y)} rows"
-            checks.require(slopes.ndim == 2 and len(slopes) == len(y), "scores", rule, slopes.shape)
-            checks.finite(slopes, "scores")
+        checks.finite(y, "y")
+        decays = np.atleast_1d(weight_decay)
+        checks.non_negative(decays, "weight_decay")
+        slopes = None if score is None else _checked_slopes(score[1], len(y))
         num_held = max(1, round(validation_split * len(y)))
         enough = len(y) - num_held > y.shape[1]
         checks.require(enough, "y", f"be more than {y.shape[1]} to train on", len(y) - num_held)
         order = np.random.default_rng(seed).permutation(len(y))
         held, kept = order[:num_held], order[num_held:]
-        decays = np.atleast_1d(weight_decay)
-        checks.non_negative(decays, "weight_decay")
+        options = (epochs, batch_size, validation_split, learning_rate, decays.tolist(), patience,
+                   seed, score and score[0], score_weight)  # fmt: skip
+        folder = checkpoint and MemberFiles(checkpoint, [context, y, slopes], options, self.members)
         self.histories = []
         for number, member in enumerate(self.members):
-            member.adapt(context[kept], y[kept])
-            trained, inputs = member, context
-            if score is not None:
-                trained = ScoreTraining(member, score[0], slopes[kept], score_weight)
-                inputs = {"context": context, "score": slopes}
-            decay = float(decays[number % len(decays)])
-            trained.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
-            # Keras shuffles by a generator of its own.
-            seed_keras(seed, number)
-            history = trained.fit(
-                _rows(inputs, kept), y[kept], batch_size=min(batch_size, len(kept)), epochs=epochs,
-                validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
-                callbacks=[*_stopping(patience), *(callbacks or ())],
-            ).history  # fmt: skip
+            history = folder and folder.restored(number, member)
+            if not history:
+                member.adapt(context[kept], y[kept])
+                trained, inputs = member, context
+                if score is not None:
+                    trained = ScoreTraining(member, score[0], slopes[kept], score_weight)
+                    inputs = {"context": context, "score": slopes}
+                decay = float(decays[number % len(decays)])
+                trained.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
+                more = callbacks(number) if callable(callbacks) else callbacks
+                # Keras shuffles by a generator of its own.
+                seed_keras(seed, number)
+                history = trained.fit(
+                    _rows(inputs, kept), y[kept], batch_size=min(batch_size, len(kept)),
+                    epochs=epochs, validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
+                    callbacks=[*_stopping(patience), *(more or ())],
+                ).history  # fmt: skip
+                if folder:
+                    folder.keep(number, member, history)
             self.histories.append(history)
         held_out = tf.stack([_log_prob(one, context[held], y[held]) for one in self.members])
-        self.weights = stacking_weights(held_out.numpy())
+        self.weights = _weights(held_out.numpy())
         return self
 
     def log_prob(self, y: TensorLike, context: TensorLike) -> tf.Tensor:
@@ -141,8 +153,26 @@ class Ensemble:
         References:
             Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474.
         """
+        return self._mixed(y, context, lambda one, y, context: one.log_prob(y, context))
+
+    def log_prob_of_each(self, y: TensorLike, context: TensorLike) -> tf.Tensor:
+        """Log density of the mixture for several values to each context.
+
+        Args:
+            y: Shape [num * batch, num_dims], one value for each context, then the next for each.
+            context: Shape [batch, ...].
+
+        Returns:
+            Shape [num * batch].
+
+        References:
+            Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474.
+        """
+        return self._mixed(y, context, lambda one, y, context: one.log_prob_of_each(y, context))
+
+    def _mixed(self, y: TensorLike, context: TensorLike, log_prob: Callable) -> tf.Tensor:
         each = [
-            member.log_prob(y, context) + np.log(weight).astype(np.float32)
+            log_prob(member, y, context) + np.log(weight).astype(np.float32)
             for member, weight in zip(self.members, self.weights, strict=True)
             if weight
         ]
@@ -166,7 +196,7 @@ class Ensemble:
             Lakshminarayanan, Pritzel & Blundell 2017, arXiv:1612.01474.
         """
         checks.positive_integers(num=num)
-        rng = np.random.default_rng(fold(seed, 0).numpy().view(np.uint32))
+        rng = generator(fold(seed, 0))
         counts = rng.multinomial(num, self.weights)
         parts = [
             member.sample(int(count), context, fold(seed, number + 1))
@@ -221,6 +251,29 @@ def stacking_weights(log_prob: TensorLike, num_rounds: int = 200) -> np.ndarray:
     return weights / weights.sum()
 
 
+def _checked_slopes(slopes: TensorLike, num: int) -> np.ndarray:
+    slopes = np.asarray(slopes, np.float32)
+    fits = slopes.ndim == 2 and len(slopes) == num
+    checks.require(fits, "scores", f"have {num} rows", slopes.shape)
+    checks.finite(slopes, "scores")
+    return slopes
+
+
+def _weights(held_out: np.ndarray) -> np.ndarray:
+    """Stacking weights of the members whose densities [num_members, num] are all finite."""
+    is_fine = np.isfinite(held_out).all(axis=1)
+    failed = np.flatnonzero(~is_fine).tolist()
+    rule = "give finite densities of what was held out"
+    fix = "Training failed: look at the data, or lower `learning_rate`."
+    checks.require(bool(is_fine.any()), "members", rule, "none that does", fix)
+    if failed:
+        text = f"Members {failed} give no finite densities of what was held out, and are left out."
+        warnings.warn(text, UserWarning, stacklevel=4)
+    weights = np.zeros(len(held_out))
+    weights[is_fine] = stacking_weights(held_out[is_fine])
+    return weights
+
+
 def seed_keras(seed: int, number: int) -> None:
     """Start the generators of Keras anew.
 
@@ -228,7 +281,7 @@ def seed_keras(seed: int, number: int) -> None:
         seed: Of an ensemble.
         number: Of a member.
     """
-    keras.utils.set_random_seed(int(fold(seed, number)[1].numpy()) & 0x7FFFFFFF)
+    keras.utils.set_random_seed(integer_seed(seed, number))
 
 
 def _stopping(patience: int) -> list[keras.callbacks.Callback]:

@@ -11,8 +11,15 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
 from lfi.density import ConditionalDensity
+from lfi.diagnostics.misspecification import (
+    least_usual,
+    misspecification,
+    warn_if_misspecified,
+)
 from lfi.ensemble import DENSITIES, Ensemble, make_density, seed_keras
 from lfi.prior import check_prior
+
+MOST_USUAL = 10_000  # simulations that say what data are like: a second or so
 
 
 class Round(NamedTuple):
@@ -29,7 +36,8 @@ class Estimator:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
         density: "spline", "maf", "coupling" or "mdn", several of them, which then go round among
             the members, or a list of untrained densities.
-        num_members: Densities in the ensemble, where they are made here.
+        num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
+            as there are names.
         seed: Of their weights and of the split of simulations.
         **options: Of each density, such as `hidden`.
 
@@ -41,16 +49,23 @@ class Estimator:
         self,
         prior: Any,
         density: str | Sequence[str | ConditionalDensity],
-        num_members: int = 3,
+        num_members: int | None = None,
         seed: int = 0,
         **options: Any,
     ) -> None:
-        checks.positive_integers(num_members=num_members)
         density = [density] if isinstance(density, str) else list(density)
+        is_made = [isinstance(kind, ConditionalDensity) for kind in density]
+        rule = "be names, or untrained densities, and not both"
+        checks.require(all(is_made) or not any(is_made), "density", rule, density)
         for kind in density:
             if not isinstance(kind, ConditionalDensity):
                 checks.one_of(kind, "density", tuple(DENSITIES))
-        check_prior(prior)
+        num_members = max(3, len(density)) if num_members is None else num_members
+        checks.positive_integers(num_members=num_members)
+        enough = any(is_made) or num_members >= len(density)
+        checks.require(enough, "num_members", f"be at least {len(density)}, for all names of "
+                       "`density`", num_members)  # fmt: skip
+        self.num_parameters = check_prior(prior)
         self.prior, self.density, self.num_members = prior, density, num_members
         self.seed, self.options = seed, options
         self.theta: np.ndarray | None = None
@@ -86,11 +101,15 @@ class Estimator:
             count = int(np.sum(~whole))
             text = f"{count} of {len(x)} simulations have NaN or infinite data and are left out."
             warnings.warn(text, UserWarning, stacklevel=2)
+        self._check_proposal(theta[whole], proposal)
         self.rounds.append(Round(int(whole.sum()), proposal))
         for name, new in (("theta", theta[whole]), ("x", x[whole])):
             old = getattr(self, name)
             setattr(self, name, new if old is None else np.concatenate([old, new]))
         return self
+
+    # Whether an embedding is of the data: else it is of parameters.
+    embeds_data = False
 
     def fit(
         self,
@@ -125,6 +144,10 @@ class Estimator:
         context, y = self._pairs()
         members = self.density
         if isinstance(members[0], str):
+            fix = "Compress maps first, or give untrained densities with an `embedding`."
+            received = f"data of shape {_shown(self.x.shape)}"
+            is_flat = self.x.ndim == 2 or (self.embeds_data and "embedding" in self.options)
+            checks.require(is_flat, "x", "be vectors", received, fix)
             members = [self._member(context, y, number) for number in range(self.num_members)]
         ensemble = Ensemble(members).fit(
             context, y, epochs, batch_size, validation_split,
@@ -145,11 +168,13 @@ class Estimator:
         self.ensemble = ensemble
         return self
 
-    def checked_observation(self, x_obs: TensorLike) -> np.ndarray:
+    def checked_observation(self, x_obs: TensorLike, check: bool = False) -> np.ndarray:
         """What was observed, refused where it cannot be.
 
         Args:
             x_obs: Shape [...] as the data of one simulation, or [num, ...].
+            check: Whether to warn where it is not like the simulations, if these are vectors
+                with parameters from the prior and enough of them.
 
         Returns:
             The same, float32.
@@ -159,11 +184,21 @@ class Estimator:
         """
         checks.require(self.ensemble is not None, "estimator", "be trained by `fit` first", None)
         x_obs, one = np.asarray(x_obs, np.float32), self.x.shape[1:]
-        fits = x_obs.shape == one or x_obs.shape[1:] == one
+        fits = x_obs.size > 0 and (x_obs.shape == one or x_obs.shape[1:] == one)
         rule = f"have shape {_shown(one)} or {_shown(('num', *one))}"
         checks.require(fits, "x_obs", rule, x_obs.shape)
         checks.finite(x_obs, "x_obs")
+        if check:
+            usual = self._usual_data()
+            if usual.ndim == 2 and len(usual) >= least_usual(usual.shape[1]):
+                warn_if_misspecified(misspecification(usual, x_obs), stacklevel=4)
         return x_obs
+
+    def _usual_data(self) -> np.ndarray:
+        """Data of simulations from the prior, some where they are many, [num, ...]."""
+        origin = np.repeat([one.proposal for one in self.rounds], [one.num for one in self.rounds])
+        rows = np.flatnonzero(origin == "prior")
+        return self.x[rows[:: max(1, len(rows) // MOST_USUAL)]]
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """What densities are given, and what they are densities of."""
@@ -179,9 +214,17 @@ class Estimator:
 
     def _member(self, context: np.ndarray, y: np.ndarray, number: int) -> ConditionalDensity:
         seed_keras(self.seed, number)
-        sizes = y.shape[1], context.shape[1]
+        options = self._bounds() | self.options
+        num_context, embedding = context.shape[1], options.get("embedding")
+        if embedding is not None:
+            # Each member has its own, or training one would change the others.
+            options["embedding"] = embedding = type(embedding).from_config(embedding.get_config())
+            num_context = embedding(context[:1]).shape[-1]
         kind = self.density[number % len(self.density)]
-        return make_density(kind, *sizes, **self._bounds(), **self.options)
+        return make_density(kind, y.shape[1], num_context, **options)
+
+    def _check_proposal(self, theta: np.ndarray, proposal: str) -> None:
+        """Refuse what must not be learned from, or warn of it."""
 
     def _checked_scores(self, scores: TensorLike) -> np.ndarray:
         scores = np.asarray(scores, np.float32)
@@ -191,6 +234,9 @@ class Estimator:
 
     def _check_simulations(self, theta: np.ndarray, x: np.ndarray) -> None:
         checks.require(theta.ndim == 2, "theta", "have shape [num, num_parameters]", theta.shape)
+        num = self.num_parameters
+        fits = theta.shape[1] == num
+        checks.require(fits, "theta", f"have {num} parameters, as the prior has", theta.shape)
         rule = f"have shape [{len(theta)}, num_data]"
         checks.require(x.ndim >= 2 and len(x) == len(theta), "x", rule, x.shape)
         checks.finite(theta, "theta")

@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold, stateless_seed
+from flowpm_ext.core.seeds import fold, generator
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.cosmology.angular_cl import angular_cl, noise_cl
 from flowpm_ext.cosmology.probes import WeakLensing
@@ -105,7 +105,7 @@ class PowerLikelihood:
         rule = f"have shape [num_obs, {len(self._splines)}]"
         checks.require(fits, "x_obs", rule, x_obs.shape)
         checks.finite(x_obs, "x_obs")
-        rng = np.random.default_rng(stateless_seed(fold(seed, 0)).numpy().view(np.uint32))
+        rng = generator(fold(seed, 0))
         width = (self.task.prior.high - self.task.prior.low) / NUM_GRID
         middles = _grid(self.task, (np.arange(NUM_GRID) + 0.5) / NUM_GRID)
         mean = self.mean(middles) @ self._whiten

@@ -1,5 +1,6 @@
 """Neural likelihood estimation: from simulations to the likelihood, sampled under any prior."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,11 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.seeds import stateless_seed
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import paired
 from lfi.density import ConditionalDensity
 from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator
-from lfi.mcmc import Draws, PosteriorSampler
+from lfi.mcmc import APART_R_HAT, Draws, PosteriorSampler
+from lfi.prior import check_prior
+
+NUM_PROBES = 1000  # draws of another prior that must lie in that of the simulations
+FEW_POINTS = 50  # of a population
+
+
+class ChainWarning(UserWarning):
+    """Draws of a posterior that may not have its shape."""
 
 
 class NLE(Estimator):
@@ -24,7 +35,8 @@ class NLE(Estimator):
         density: "maf", "spline", "coupling" or "mdn", several of them, which then
             go round among the members, or a list of untrained densities of the
             data given the parameters.
-        num_members: Densities in the ensemble, where they are made here.
+        num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
+            as there are names.
         seed: Of their weights and of the split of simulations.
         **options: Of each density, such as `hidden`.
 
@@ -40,7 +52,7 @@ class NLE(Estimator):
         self,
         prior: Any,
         density: str | Sequence[str | ConditionalDensity] = ("maf", "spline"),
-        num_members: int = 3,
+        num_members: int | None = None,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -57,7 +69,10 @@ class NLE(Estimator):
             The estimator.
         """
         super().install(ensemble)
-        self._sampler = PosteriorSampler(self.log_likelihood, self.prior)
+        # Of this ensemble: posteriors that were given out before another `fit` stay as they are.
+        self._sampler = PosteriorSampler(
+            lambda theta, x: ensemble.log_prob(x, theta), self.prior
+        )  # fmt: skip
         return self
 
     def log_likelihood(self, theta: TensorLike, x: TensorLike) -> tf.Tensor:
@@ -79,24 +94,37 @@ class NLE(Estimator):
         checks.require(self.ensemble is not None, "estimator", "be trained by `fit` first", None)
         return self.ensemble.log_prob(x, theta)
 
-    def posterior(self, x_obs: TensorLike, prior: Any = None, **options: Any) -> "SampledPosterior":
+    def posterior(
+        self, x_obs: TensorLike, prior: Any = None, check: bool = True, **options: Any
+    ) -> "SampledPosterior":
         """The posterior of one observation, or of several.
 
         Args:
             x_obs: Shape [num_data], or [num, num_data].
             prior: Another prior than that of the simulations, inside of which it must lie.
+            check: Whether to compare `x_obs` with the simulations, and to warn if it is not like
+                them; see `lfi.diagnostics.misspecification`.
             **options: Of `PosteriorSampler.sample`, such as `num_chains`.
 
         Returns:
             `SampledPosterior`.
 
         Raises:
-            ValueError: If nothing was trained yet, or `x_obs` is not finite or has another shape.
+            ValueError: If nothing was trained yet, `x_obs` is not finite or has another shape, or
+                the prior has other parameters or reaches beyond that of the simulations.
         """
-        x_obs = self.checked_observation(x_obs)
+        x_obs = self.checked_observation(x_obs, check)
         sampler = self._sampler
         if prior is not None:
-            sampler = PosteriorSampler(self.log_likelihood, prior)
+            num = check_prior(prior)
+            rule = f"have {self.num_parameters} parameters"
+            checks.require(num == self.num_parameters, "prior", rule, num)
+            drawn = prior.sample(NUM_PROBES, seed=stateless_seed(0))
+            beyond = int(np.sum(~np.isfinite(self.prior.log_prob(drawn))))
+            received = f"{beyond} of {NUM_PROBES} draws beyond"
+            rule = "lie inside of the prior of the simulations"
+            checks.require(beyond == 0, "prior", rule, received)
+            sampler = PosteriorSampler(sampler.log_likelihood, prior)
         return SampledPosterior(sampler, x_obs, options)
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -153,6 +181,7 @@ class SampledPosterior:
         x_obs = np.atleast_2d(self.x_obs)
         options = {"progress": progress} | self.options
         self.draws = self.sampler.sample(x_obs, num_samples, seed=seed, **options)
+        _warn_of_chains(self.draws)
         return self.draws.samples[:, 0] if self.x_obs.ndim == 1 else self.draws.samples
 
     def log_prob(self, theta: TensorLike) -> np.ndarray:
@@ -167,13 +196,36 @@ class SampledPosterior:
 
         References:
             Bayes' theorem.
+
+        Raises:
+            ValueError: If `theta` has another shape.
         """
-        theta, x_obs = np.asarray(theta, np.float32), np.atleast_2d(self.x_obs)
-        flat = theta.reshape(-1, theta.shape[-1])
-        data = np.tile(x_obs, [len(flat) // len(x_obs), 1])
-        return self.sampler.log_prob(flat, data).reshape(theta.shape[:-1])
+        x_obs = np.atleast_2d(self.x_obs)
+        theta, shape = paired(theta, x_obs, self.x_obs.ndim == 1)
+        data = np.tile(x_obs, [len(theta) // len(x_obs), 1])
+        return self.sampler.log_prob(theta, data).reshape(shape)
 
     def _of_chains(self, name: str) -> np.ndarray:
         checks.require(self.draws is not None, name, "be asked for after `sample`", None)
         value = getattr(self.draws, name)
         return value[0] if self.x_obs.ndim == 1 else value
+
+
+def _warn_of_chains(draws: Draws) -> None:
+    """Say where draws are not to be trusted."""
+    apart = np.flatnonzero(np.max(draws.r_hat, axis=1) > APART_R_HAT)
+    if len(apart):
+        text = (
+            f"Chains of {len(apart)} of {len(draws.r_hat)} observations do not agree (R-hat up to "
+            f"{draws.r_hat.max():.2f}). They stay in modes, whose weights are those of a "
+            f"population of {draws.importance_ess[apart].min():.0f} points that count, or need "
+            "more steps: see `thin`."
+        )
+        warnings.warn(text, ChainWarning, stacklevel=3)
+    few = np.flatnonzero(draws.importance_ess < FEW_POINTS)
+    if len(few):
+        text = (
+            f"The chains of {len(few)} of {len(draws.r_hat)} observations start from few points "
+            f"that count ({draws.importance_ess.min():.0f}), and may miss a mode: see `num_points`."
+        )
+        warnings.warn(text, ChainWarning, stacklevel=3)

@@ -11,10 +11,11 @@ from scipy.stats import kstest
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import stateless_seed
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import paired
 from lfi.density import ConditionalDensity
 from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator
-from lfi.prior import bounds
+from lfi.prior import bounds, inside
 
 # Chance at which draws of the prior are called none: small, since it is asked for each parameter.
 FOREIGN = 1e-6
@@ -31,7 +32,8 @@ class NPE(Estimator):
         density: "spline", "maf", "coupling" or "mdn", several of them, which then
             go round among the members, or a list of untrained densities of the
             parameters given the data.
-        num_members: Densities in the ensemble, where they are made here.
+        num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
+            as there are names.
         seed: Of their weights and of the split of simulations.
         **options: Of each density, such as `hidden`.
 
@@ -47,44 +49,21 @@ class NPE(Estimator):
         self,
         prior: Any,
         density: str | Sequence[str | ConditionalDensity] = "spline",
-        num_members: int = 3,
+        num_members: int | None = None,
         seed: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(prior, density, num_members, seed, **options)
 
-    def append_simulations(
-        self, theta: TensorLike | tf.data.Dataset, x: TensorLike | None = None,
-        proposal: str = "prior",
-    ) -> "NPE":  # fmt: skip
-        """Add simulations, whose parameters were drawn from the prior.
+    embeds_data = True
 
-        Args:
-            theta: Parameters, shape [num, num_parameters]; or a dataset of batches of parameters
-                and data, which must end.
-            x: Data of each, shape [num, ...].
-            proposal: Only "prior" is taken.
-
-        Returns:
-            The estimator. Simulations with NaN or infinity are left out, with a warning; there is
-            one as well where parameters do not look drawn from the prior.
-
-        Raises:
-            ValueError: If shapes do not fit each other or earlier simulations, or parameters lie
-                outside of the prior or come from another proposal.
-        """
-        fix = "Use NLE, whose likelihood does not depend on how parameters were drawn."
-        checks.require(proposal == "prior", "proposal", "be the prior", proposal, fix)
-        before = 0 if self.theta is None else len(self.theta)
-        super().append_simulations(theta, x)
-        self._warn_of_foreign(self.theta[before:])
-        return self
-
-    def posterior(self, x_obs: TensorLike) -> "Posterior":
+    def posterior(self, x_obs: TensorLike, check: bool = True) -> "Posterior":
         """The posterior of one observation, or of several.
 
         Args:
             x_obs: Shape [num_data], or [num, num_data].
+            check: Whether to compare `x_obs` with the simulations, and to warn if it is not like
+                them; see `lfi.diagnostics.misspecification`.
 
         Returns:
             `Posterior`.
@@ -92,11 +71,11 @@ class NPE(Estimator):
         Raises:
             ValueError: If nothing was trained yet, or `x_obs` is not finite or has another shape.
         """
-        x_obs = self.checked_observation(x_obs)
+        x_obs = self.checked_observation(x_obs, check)
         return Posterior(self.ensemble, x_obs, x_obs.shape == self.x.shape[1:])
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.x, self.theta
+        return self.x, inside(self.theta, *bounds(self.prior))
 
     def _slopes(self, scores: TensorLike) -> tuple[str, np.ndarray]:
         """Scores of the posterior: the evidence does not depend on parameters, the prior does."""
@@ -110,7 +89,9 @@ class NPE(Estimator):
     def _bounds(self) -> dict[str, np.ndarray | None]:
         return dict(zip(("low", "high"), bounds(self.prior), strict=True))
 
-    def _warn_of_foreign(self, theta: np.ndarray) -> None:
+    def _check_proposal(self, theta: np.ndarray, proposal: str) -> None:
+        fix = "Use NLE, whose likelihood does not depend on how parameters were drawn."
+        checks.require(proposal == "prior", "proposal", "be the prior", proposal, fix)
         drawn = np.asarray(self.prior.sample(max(1000, len(theta)), seed=stateless_seed(1)))
         for number, (new, expected) in enumerate(zip(theta.T, drawn.T, strict=True)):
             if len(theta) > 20 and kstest(new, expected).pvalue < FOREIGN:
@@ -171,10 +152,5 @@ class Posterior:
         References:
             Papamakarios & Murray 2016, arXiv:1605.06376.
         """
-        theta = np.asarray(theta, np.float32)
-        rank = 2 if self.is_one else 3
-        fits = theta.ndim == rank and (rank == 2 or theta.shape[1] == len(self._context))
-        checks.require(fits, "theta", f"have {rank} axes, the draws first", theta.shape)
-        repeated = np.tile(self._context, [len(theta)] + [1] * (self._context.ndim - 1))
-        flat = tf.reshape(theta, [-1, theta.shape[-1]])
-        return np.reshape(self.ensemble.log_prob(flat, repeated), theta.shape[:-1])
+        theta, shape = paired(theta, self._context, self.is_one)
+        return self.ensemble.log_prob_of_each(theta, self._context).numpy().reshape(shape)

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import checked_names, checked_summaries
 from lfi.corner import COLOURS, TRUTH, corner_figure
 from lfi.diagnostics.coverage import Coverage, binomial_band
-from lfi.diagnostics.predictive import checked_names, checked_summaries
 from lfi.diagnostics.tarp import TarpCoverage
 
 __all__ = ["corner_figure", "coverage_figure", "loss_figure", "rank_figure"]

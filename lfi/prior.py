@@ -82,11 +82,14 @@ class BoxPrior:
         return tf.where(inside, -log_volume, -np.inf)
 
 
-def check_prior(prior: Any) -> None:
+def check_prior(prior: Any) -> int:
     """Require what every estimator needs of a prior.
 
     Args:
         prior: `BoxPrior` or a TFP distribution.
+
+    Returns:
+        Number of parameters.
 
     Raises:
         ValueError: If it has no `sample` and `log_prob`, or they do not speak of one vector of
@@ -100,25 +103,57 @@ def check_prior(prior: Any) -> None:
     fix = "Wrap independent parameters in `tfp.distributions.Independent`."
     rule = "draw [num, num_parameters] and give one log density for each"
     checks.require(fits, "prior", rule, shapes, fix)
+    num = shapes[0][1]
+    on_line = unconstrained(prior).inverse(theta)
+    rule = "live where each parameter has its own bounds, if any"
+    checks.require(tuple(on_line.shape) == shapes[0], "prior", rule, type(prior).__name__)
+    return num
 
 
-def bounds(prior: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Lower and upper bounds of a uniform prior, for densities that keep to them.
+def bounds(prior: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds of parameters, for densities that keep to them.
 
     Args:
         prior: `BoxPrior` or a TFP distribution.
 
     Returns:
-        Both, [num_parameters], or None and None where the prior is not a box.
+        Both, [num_parameters], infinite where a parameter has none.
 
     References:
-        The uniform distribution.
+        Dillon et al. 2017, arXiv:1711.10604, for the bijector that tells them.
     """
-    if isinstance(prior, tfp.distributions.Independent):
-        prior = prior.distribution
-    if isinstance(prior, BoxPrior | tfp.distributions.Uniform):
-        return np.asarray(prior.low, np.float32), np.asarray(prior.high, np.float32)
-    return None, None
+    if isinstance(prior, BoxPrior):
+        return prior.low, prior.high
+    num, line = prior.sample(1, seed=stateless_seed(0)).shape[1], unconstrained(prior)
+    # Where the map from the line moves no more it has come to a bound.
+    far, farther = (np.stack([line.forward(np.full(num, sign * size, np.float32))
+                              for sign in (-1, 1)]) for size in (1e3, 1e4))  # fmt: skip
+    low, high = np.where(far == farther, far, [[-np.inf], [np.inf]])
+    return low, high
+
+
+def inside(theta: TensorLike, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Parameters that do not lie on a bound, where maps to the real line have no value.
+
+    Those on it, and rounding may put some there, are moved in by a millionth of the width.
+
+    Args:
+        theta: Shape [..., num_parameters], within the bounds.
+        low: Lower bounds, [num_parameters]; infinite for none.
+        high: Upper bounds.
+
+    Returns:
+        The shape of `theta`, float32.
+
+    References:
+        IEEE 754, for what is the next number to a bound.
+    """
+    width = np.where(np.isfinite(high - low), high - low, 0)
+    ends = []
+    for bound, sign in ((low, 1), (high, -1)):
+        next_to = 4 * np.spacing(np.abs(np.where(np.isfinite(bound), bound, 0)))
+        ends.append(bound + sign * np.maximum(1e-6 * width, next_to))
+    return np.clip(np.asarray(theta, np.float32), *np.asarray(ends, np.float32))
 
 
 def unconstrained(prior: Any) -> tfp.bijectors.Bijector:

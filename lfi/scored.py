@@ -39,7 +39,9 @@ class ScoreTraining(OwnLoss, keras.Model):
         checks.one_of(parameters, "parameters", ("context", "y"))
         checks.positive(weight, "score_weight")
         self.density, self.parameters, self.weight = density, parameters, weight
-        self.power = np.mean(np.square(score), axis=0).astype(np.float32)
+        power = np.mean(np.square(score), axis=0)
+        # Where the score is always zero the density is flat, and no scale is known.
+        self.power = np.where(power > 0, power, 1.0).astype(np.float32)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """The context as the density sees it.

@@ -1,5 +1,6 @@
 """Running a user's simulator: in batches and processes, and in rounds that close in on data."""
 
+import hashlib
 import pathlib
 import warnings
 from collections.abc import Callable
@@ -10,11 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold
+from flowpm_ext.core.seeds import fold, integer_seed, stateless_seed
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import checked_names
 from lfi.dataset import Simulations, read_simulations, write_simulations
-from lfi.diagnostics.predictive import checked_names
-from lfi.nle import NLE
+from lfi.nle import NLE, ChainWarning
 
 Simulator = Callable[[np.ndarray, int], TensorLike]
 
@@ -60,11 +61,12 @@ def simulate(
             not fit.
     """
     theta = np.asarray(theta, np.float32)
-    checks.rank(theta, "theta", 2)
+    is_table = theta.ndim == 2 and len(theta) > 0
+    checks.require(is_table, "theta", "have shape [num, num_parameters]", theta.shape)
     checks.positive_integers(batch_size=batch_size, num_workers=num_workers)
     ends = [(i, min(i + batch_size, len(theta))) for i in range(0, len(theta), batch_size)]
     work = (
-        joblib.delayed(_attempt)(simulator, theta[first:last], _integer(seed, number))
+        joblib.delayed(_attempt)(simulator, theta[first:last], integer_seed(seed, number))
         for number, (first, last) in enumerate(ends)
     )
     parallel = joblib.Parallel(num_workers, return_as="generator")
@@ -88,7 +90,9 @@ def run_rounds(
     """Simulate where the posterior of one observation is, round after round.
 
     The first round draws parameters from the prior, each other one from the posterior that was
-    learned so far. Where `folder` is given, rounds that are in it are not simulated again.
+    learned so far. Where `folder` is given, rounds that are in it are not simulated again, and it
+    is refused where they are of another prior, observation or seed; the simulator is for you to
+    keep the same.
 
     Args:
         estimator: `NLE`, whose own simulations, if it has any, are the first round.
@@ -116,23 +120,36 @@ def run_rounds(
     fix = "NPE learns the posterior under the proposal of its simulations."
     checks.require(isinstance(estimator, NLE), "estimator", "be an NLE", type(estimator), fix)
     checks.positive_integers(num_rounds=num_rounds, num_simulations=num_simulations)
+    x_obs = np.asarray(x_obs, np.float32)
+    checks.rank(x_obs, "x_obs", 1)
     checks.finite(x_obs, "x_obs")
     options = {"verbose": int(progress)} | options
+    mark = _mark(estimator, x_obs, num_simulations, seed)
     for number in range(len(estimator.rounds), num_rounds):
         name = "prior" if number == 0 else "posterior"
         path = folder and pathlib.Path(folder) / f"round_{number}.h5"
         if path and path.exists():
             found = read_simulations(path)
+            rule = "hold rounds of the same prior, `x_obs`, `num_simulations` and `seed`"
+            fix = "Give another folder, or remove its files."
+            checks.require(found.origin == mark, "folder", rule, str(path), fix)
         else:
             theta = _proposed(estimator, x_obs, num_simulations, number, seed, options)
             x = simulate(
-                simulator, theta, batch_size, num_workers, _integer(seed, 1000 + number), progress
+                simulator,
+                theta,
+                batch_size,
+                num_workers,
+                integer_seed(seed, 1000 + number),
+                progress,
             ).x
             names = checked_names(getattr(estimator.prior, "names", None), theta.shape[1], "theta")
-            found = Simulations(theta, x, tuple(names))
+            found = Simulations(theta, x, tuple(names), origin=mark)
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_simulations(path, found)
+        rule = f"have the shape of the data of one simulation, {found.x.shape[1:]}"
+        checks.require(x_obs.shape == found.x.shape[1:], "x_obs", rule, x_obs.shape)
         estimator.append_simulations(found.theta, found.x, name)
     return estimator.fit(**options)
 
@@ -144,7 +161,20 @@ def _proposed(
     if number == 0:
         return np.asarray(estimator.prior.sample(num, seed=fold(seed, 0)))
     estimator.fit(**options)
-    return estimator.posterior(x_obs).sample(num, seed=_integer(seed, number))
+    # Whether the observation is strange is for the end to say, and warn of chains as well.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChainWarning)
+        posterior = estimator.posterior(x_obs, check=False)
+        return posterior.sample(num, seed=integer_seed(seed, number))
+
+
+def _mark(estimator: NLE, x_obs: np.ndarray, num_simulations: int, seed: int) -> str:
+    """What the simulations of rounds depend on, in a short text."""
+    drawn = np.asarray(estimator.prior.sample(4, seed=stateless_seed(0)))
+    about = hashlib.sha256(repr([num_simulations, seed]).encode())
+    for part in (drawn, x_obs):
+        about.update(np.ascontiguousarray(part).tobytes())
+    return about.hexdigest()
 
 
 def _attempt(simulator: Simulator, theta: np.ndarray, seed: int) -> tuple[np.ndarray | None, str]:
@@ -174,8 +204,3 @@ def _put_together(parts: list, ends: list[tuple[int, int]]) -> Simulated:
         checks.require(part.shape[1:] == shape, "simulator", rule, part.shape)
         columns.append(part)
     return Simulated(np.concatenate(columns), failures)
-
-
-def _integer(seed: int, number: int) -> int:
-    """A seed as one integer, for code that does not know TensorFlow."""
-    return int(fold(seed, number)[1].numpy()) & 0x7FFFFFFF

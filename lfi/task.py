@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 from scipy.stats import truncnorm
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold, stateless_seed
+from flowpm_ext.core.seeds import fold, generator
 from flowpm_ext.core.types import TensorLike
 from lfi.prior import BoxPrior
 
@@ -62,7 +62,7 @@ class Task(NamedTuple):
         References:
             Lueckmann et al. 2021, arXiv:2101.04653.
         """
-        return self.simulator(np.asarray(theta, np.float64), _rng(seed)).astype(np.float32)
+        return self.simulator(np.asarray(theta, np.float64), generator(seed)).astype(np.float32)
 
     def posterior(self, x_obs: TensorLike, num: int, seed: int | tf.Tensor = 0) -> np.ndarray:
         """Draws of the exact posterior, independent of each other.
@@ -83,7 +83,7 @@ class Task(NamedTuple):
         """
         checks.positive_integers(num=num)
         checks.finite(x_obs, "x_obs")
-        draws = self.sampler(np.asarray(x_obs, np.float64), num, _rng(seed))
+        draws = self.sampler(np.asarray(x_obs, np.float64), num, generator(seed))
         return draws.astype(np.float32)
 
 
@@ -246,10 +246,6 @@ TASKS = {
         linear_gaussian,
     )
 }
-
-
-def _rng(seed: int | tf.Tensor) -> np.random.Generator:
-    return np.random.default_rng(stateless_seed(seed).numpy().view(np.uint32))
 
 
 def _noisy(theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:

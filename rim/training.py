@@ -86,7 +86,7 @@ class DefaultCompile(OwnLoss):
         """
         loss = TrajectoryError() if loss is None else loss
         metrics = self.default_metrics() if metrics is None else metrics
-        super().compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile, **options)
+        super().compile(optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **options)
 
 
 @keras.saving.register_keras_serializable("rim")

@@ -42,7 +42,7 @@ def measure(
     start = time.perf_counter()
     estimator = METHODS[method](task.prior, seed=seed).append_simulations(theta, x).fit(verbose=0)
     trained = time.perf_counter()
-    posteriors = [estimator.posterior(x_obs[i]) for i in range(num_observations)]
+    posteriors = [estimator.posterior(x_obs[i], check=False) for i in range(num_observations)]
     draws = [posterior.sample(num_draws, seed=i) for i, posterior in enumerate(posteriors)]
     sampled = time.perf_counter()
     found = [

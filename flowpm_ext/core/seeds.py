@@ -59,6 +59,37 @@ def fold(seed: int | tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
     return mixed + tf.stack([0, tf.cast(number, tf.int32)])
 
 
+def integer_seed(seed: int | tf.Tensor, number: int) -> int:
+    """Seed of draw `number` within `seed`, for code that wants one integer.
+
+    Args:
+        seed: An integer, or a seed of shape [2].
+        number: Which draw.
+
+    Returns:
+        An integer from 0 to 2**31 - 1.
+
+    Raises:
+        ValueError: If `seed` is neither one integer nor two.
+    """
+    return int(fold(seed, number)[1].numpy()) & 0x7FFFFFFF
+
+
+def generator(seed: int | tf.Tensor) -> np.random.Generator:
+    """A generator of NumPy.
+
+    Args:
+        seed: An integer, or a seed of shape [2].
+
+    Returns:
+        The generator.
+
+    Raises:
+        ValueError: If `seed` is neither one integer nor two.
+    """
+    return np.random.default_rng(stateless_seed(seed).numpy().view(np.uint32))
+
+
 def standard_normal(
     shape: Sequence[int], seed: int | tf.Tensor, dtype: tf.DType = tf.float32
 ) -> tf.Tensor:

@@ -17,6 +17,7 @@ from lfi.compressors.moments import Moments, batches
 from lfi.compressors.objective import Objective
 from lfi.compressors.resampling import bootstrap
 from lfi.density import ConditionalDensity
+from lfi.density.base import LEAST_SPREAD
 
 
 @keras.saving.register_keras_serializable("lfi")
@@ -135,7 +136,7 @@ class Compressor(OwnLoss, keras.Model):
         if data is not None:
             mean, scale = data.result()
             self.x_mean.assign(mean)
-            self.x_scale.assign(np.where(scale > 0, scale, 1.0))
+            self.x_scale.assign(np.where(scale > LEAST_SPREAD * np.abs(mean), scale, 1.0))
         self.is_adapted.assign(1.0)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **options: Any) -> Any:

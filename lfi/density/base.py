@@ -13,6 +13,8 @@ from flowpm_ext.core.types import TensorLike
 from flowpm_ext.nn import OwnLoss
 
 LOG_2PI = math.log(2 * math.pi)
+CHUNK = 50_000  # log densities at a time
+LEAST_SPREAD = 1e-6  # of numbers that vary, over their mean: about what float32 resolves
 
 
 class ConditionalDensity(OwnLoss, keras.Model):
@@ -25,7 +27,8 @@ class ConditionalDensity(OwnLoss, keras.Model):
         num_dims: Components of y.
         num_context: Components of the context that the density sees: of the embedding, if there
             is one.
-        low: Lower bounds of y, [num_dims]; None for none. Give both or neither.
+        low: Lower bounds of y, [num_dims], infinite where there is none; None for none at all.
+            Give both or neither.
         high: Upper bounds.
         embedding: Keras layer or model from the raw context to [batch, num_context].
         **options: Of a Keras model.
@@ -72,8 +75,12 @@ class ConditionalDensity(OwnLoss, keras.Model):
             parts["context"] = tf.cast(tf.convert_to_tensor(context), tf.float32)
         for name, values in parts.items():
             checks.finite(values, name, "Values must lie inside of their bounds.")
+            # In float64: what all are alike in would hide how they differ.
+            values = np.asarray(values, np.float64)
             mean, scale = np.mean(values, axis=0), np.std(values, axis=0)
-            checks.require(bool(np.all(scale > 0)), name, "vary in every component", scale)
+            constant = np.flatnonzero(scale <= LEAST_SPREAD * np.abs(mean)).tolist()
+            received = f"components {constant} constant"
+            checks.require(not constant, name, "vary in every component", received)
             getattr(self, f"{name}_mean").assign(mean)
             getattr(self, f"{name}_scale").assign(scale)
 
@@ -87,14 +94,17 @@ class ConditionalDensity(OwnLoss, keras.Model):
             Real numbers [batch, num_dims], and log |d u / d y|, [batch].
 
         References:
-            The logit function; the change of variables.
+            The logit function, or the logarithm where there is one bound; the change of variables.
         """
         if self.low is None:
             return y, tf.zeros_like(y[..., 0])
-        width = self.high - self.low
-        part = (y - self.low) / width
-        u = tf.math.log(part) - tf.math.log1p(-part)
-        growth = -tf.math.log(part) - tf.math.log1p(-part) - np.log(width)
+        above, below = y - self.low, self.high - y  # infinite where there is no bound
+        has_low, has_high = np.isfinite(self.low), np.isfinite(self.high)
+        log_above = tf.math.log(tf.where(has_low, above, 1.0))
+        log_below = tf.math.log(tf.where(has_high, below, 1.0))
+        u = tf.where(has_low | has_high, log_above - log_below, y)
+        width = np.where(has_low & has_high, self.high - self.low, 1.0)
+        growth = np.log(width) - log_above - log_below
         return u, tf.reduce_sum(growth, axis=-1)
 
     def from_line(self, u: tf.Tensor) -> tf.Tensor:
@@ -107,11 +117,16 @@ class ConditionalDensity(OwnLoss, keras.Model):
             The same shape, inside of the bounds.
 
         References:
-            The logistic function.
+            The logistic function, or the exponential where there is one bound.
         """
         if self.low is None:
             return u
-        return self.low + (self.high - self.low) * tf.sigmoid(u)
+        has_low, has_high = np.isfinite(self.low), np.isfinite(self.high)
+        low, high = (np.where(np.isfinite(end), end, 0.0) for end in (self.low, self.high))
+        between = low + (high - low) * tf.sigmoid(u)
+        size = tf.where(has_low != has_high, u, 0.0)  # else it may overflow, and so its slope
+        one_side = tf.where(has_low, low + tf.exp(size), high - tf.exp(-size))
+        return tf.where(has_low & has_high, between, tf.where(has_low | has_high, one_side, u))
 
     def call(self, context: tf.Tensor) -> tf.Tensor:
         """The context as the density sees it.
@@ -144,6 +159,33 @@ class ConditionalDensity(OwnLoss, keras.Model):
         y = tf.cast(tf.convert_to_tensor(y), tf.float32)
         return self._log_prob(y, self(tf.cast(tf.convert_to_tensor(context), tf.float32)))
 
+    def log_prob_of_each(self, y: TensorLike, context: TensorLike) -> tf.Tensor:
+        """Log density of several values to each context, which is looked at once.
+
+        Args:
+            y: Shape [num * batch, num_dims], one value for each context, then the next for each.
+            context: Raw context, shape [batch, ...].
+
+        Returns:
+            Shape [num * batch]; minus infinity outside of the bounds.
+
+        Raises:
+            ValueError: If y has another number of components, or is no multiple of the contexts.
+
+        References:
+            Papamakarios et al. 2021, arXiv:1912.02762.
+        """
+        y = np.asarray(y, np.float32)
+        seen = self(tf.cast(tf.convert_to_tensor(context), tf.float32)).numpy()
+        fits = len(seen) > 0 and len(y) % len(seen) == 0
+        checks.require(fits, "y", f"be a multiple of {len(seen)}", len(y))
+        found = []
+        for first in range(0, len(y), CHUNK):
+            part = y[first : first + CHUNK]
+            rows = np.arange(first, first + len(part)) % len(seen)
+            found.append(self._log_prob(tf.constant(part), tf.constant(seen[rows])))
+        return tf.concat(found, axis=0)
+
     def _log_prob(self, y: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
         fits = y.shape[-1] == self.num_dims
         checks.require(fits, "y", f"have {self.num_dims} components", y.shape)
@@ -151,7 +193,7 @@ class ConditionalDensity(OwnLoss, keras.Model):
         if self.low is not None:
             inside = tf.reduce_all((y > self.low) & (y < self.high), axis=-1)
             # Where y is outside any value inside does, and is not shown.
-            y = tf.where(inside[..., None], y, (self.low + self.high) / 2)
+            y = tf.where(inside[..., None], y, self.from_line(tf.zeros_like(y)))
         u, growth = self.to_line(y)
         z = (u - self.y_mean) / self.y_scale
         growth -= tf.reduce_sum(tf.math.log(self.y_scale))
@@ -286,6 +328,6 @@ def _bounds(
     low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
     for name, bound in (("low", low), ("high", high)):
         checks.require(bound.shape == (num_dims,), name, f"have shape [{num_dims}]", bound)
-        checks.finite(bound, name)
+        checks.require(not np.isnan(bound).any(), name, "be numbers", bound)
     checks.require(bool(np.all(low < high)), "low", "be below `high`", low)
-    return low, high
+    return (low, high) if np.isfinite([low, high]).any() else (None, None)

@@ -9,8 +9,9 @@ from scipy import stats
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import checked_names, checked_summaries
 from lfi.diagnostics.cloud import Cloud
-from lfi.diagnostics.predictive import checked_names, checked_summaries, rank_p_value
+from lfi.diagnostics.predictive import rank_p_value
 from lfi.diagnostics.ranks import SIGNIFICANCE
 
 
@@ -80,7 +81,7 @@ def misspecification(
     checks.require(fits, "x_obs", rule, x_obs.shape)
     checks.finite(x_obs, "x_obs")
     checks.positive_integers(num_neighbours=num_neighbours)
-    least = max(40, 4 * num_data, 4 * num_neighbours)
+    least = max(least_usual(num_data), 4 * num_neighbours)
     checks.require(num >= least, "x_train", f"hold at least {least} simulations", num)
     constant = np.ptp(x_train, axis=0) == 0
     received = f"{int(constant.sum())} of {num_data} constant"
@@ -95,6 +96,18 @@ def misspecification(
     p_value, statistic, *arrays, worst, message = result
     first = (array[0] for array in arrays)
     return Misspecification(float(p_value[0]), float(statistic[0]), *first, worst[0], message)
+
+
+def least_usual(num_data: int) -> int:
+    """Number of simulations below which nothing is usual.
+
+    Args:
+        num_data: Summaries of each.
+
+    Returns:
+        The number.
+    """
+    return max(40, 4 * num_data)
 
 
 def warn_if_misspecified(

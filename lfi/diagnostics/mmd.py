@@ -7,7 +7,8 @@ from scipy.spatial.distance import pdist, squareform
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
-from lfi.diagnostics.predictive import checked_summaries, rank_p_value
+from lfi.arguments import checked_summaries
+from lfi.diagnostics.predictive import rank_p_value
 
 
 class MMDTest(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import checked_names, checked_summaries
 
 
 class PredictiveCheck(NamedTuple):
@@ -78,41 +79,3 @@ def rank_p_value(usual: np.ndarray, observed: np.ndarray) -> np.ndarray:
         From 1 / (num + 1) to 1, shape [...].
     """
     return (1 + np.sum(usual >= observed, axis=0)) / (len(usual) + 1)
-
-
-def checked_summaries(x: TensorLike, name: str) -> np.ndarray:
-    """Summaries of simulations in float64, after checks.
-
-    Args:
-        x: Shape [num, num_data].
-        name: Name of the argument, for the message.
-
-    Returns:
-        The same, float64.
-
-    Raises:
-        ValueError: If the shape is another or a value is not finite.
-    """
-    x = np.asarray(x, np.float64)
-    checks.require(x.ndim == 2 and x.size > 0, name, "have shape [num, num_data]", x.shape)
-    checks.finite(x, name)
-    return x
-
-
-def checked_names(names: Sequence[str] | None, num: int, default: str = "x") -> list[str]:
-    """Names of summaries or parameters, as many as there are.
-
-    Args:
-        names: What was received; None for numbered ones.
-        num: How many there are.
-        default: What numbered ones begin with.
-
-    Returns:
-        The names.
-
-    Raises:
-        ValueError: If they are not as many.
-    """
-    names = [f"{default}_{i}" for i in range(num)] if names is None else list(names)
-    checks.require(len(names) == num, "names", f"be {num} texts", names)
-    return names

@@ -55,17 +55,46 @@ def test_one_observation_near_the_side_of_a_box():
         np.testing.assert_allclose(np.quantile(got, levels), exact.ppf(levels), atol=0.03)
 
 
-def test_modes_keep_their_weights():
-    prior = lfi.BoxPrior([-1, -1], [1, 1])
-    draws = PosteriorSampler(two_points, prior).sample(
-        np.array([[0.5, 0.4]], np.float32), 10_000, seed=3, progress=False
-    )
+@pytest.fixture(scope="module")
+def sampler():
+    return PosteriorSampler(two_points, lfi.BoxPrior([-1, -1], [1, 1]))
+
+
+def test_modes_have_their_shape(sampler):
+    x_obs = np.array([[0.5, 0.4]], np.float32)
+    draws = sampler.sample(x_obs, 10_000, seed=3, progress=False)
     is_narrow = draws.samples[:, 0, 0] > 0
-    assert abs(is_narrow.mean() - 0.3) < 0.05
     for chosen, width, sign in ((is_narrow, 0.02, 1), (~is_narrow, 0.1, -1)):
         mode = draws.samples[chosen, 0]
         np.testing.assert_allclose(mode.mean(0), [sign * 0.5, sign * 0.4], atol=0.15 * width)
         np.testing.assert_allclose(mode.std(0), width, rtol=0.15)
+
+
+@pytest.mark.parametrize(("num_samples", "tolerance"), [(500, 0.06), (5000, 0.03)])
+def test_modes_keep_their_weights(sampler, num_samples, tolerance):
+    """Whole chains stay in a mode: one of 20 is 0.05, one of 100 is 0.01."""
+    x_obs = np.tile(np.array([[0.5, 0.4]], np.float32), [20, 1])
+    draws = sampler.sample(x_obs, num_samples, num_points=1500, seed=1, progress=False)
+    weight = np.mean(draws.samples[..., 0] > 0, axis=0)
+    # A population of 1,000 that count knows them to 0.02 each.
+    assert np.sqrt(np.mean((weight - 0.3) ** 2)) < tolerance
+    assert weight.mean() == pytest.approx(0.3, abs=0.02)
+    assert draws.r_hat.min() > 1.1  # chains do not cross, and it shows
+
+
+def test_draws_of_the_prior_on_its_bound_do_no_harm():
+    """One number of ten million in this box is its bound; all of them are, here."""
+
+    class OnBound(lfi.BoxPrior):
+        def sample(self, num, seed=0):
+            theta = super().sample(num, seed).numpy()
+            theta[::2, 0] = self.low[0]
+            return tf.constant(theta)
+
+    draws = PosteriorSampler(gaussian, OnBound([100.0], [102.0])).sample(
+        np.array([[101.0]], np.float32), 500, seed=1, progress=False
+    )
+    assert draws.samples.mean() == pytest.approx(101, abs=0.06)
 
 
 def test_a_posterior_far_narrower_than_the_prior_is_found():

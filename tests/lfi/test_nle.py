@@ -67,6 +67,27 @@ def test_bad_input_is_refused(task, estimator):
         (lambda: estimator.posterior(np.nan * x[0]), "`x_obs` must be finite"),
         (lambda: estimator.posterior(x[0]).sample(0), "`num_samples` must be"),
         (lambda: estimator.posterior(x[0]).r_hat, "`r_hat` must be asked for after"),
+        (lambda: estimator.posterior(np.zeros([0, 3])), "`x_obs` must have shape"),
+        (
+            lambda: estimator.posterior(x[:3]).log_prob(theta[:2]),
+            r"`theta` must have shape \[num_s",
+        ),
+        (lambda: estimator.posterior(x[0]).log_prob(theta[0]), r"`theta` must have shape \[num_s"),
+        (lambda: estimator.posterior(x[0], lfi.BoxPrior([0], [1])), "`prior` must have 2 param"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_prior_beyond_that_of_simulations_is_refused():
+    inner, outer = lfi.BoxPrior([-1], [1]), lfi.BoxPrior([-5], [5])
+    theta = inner.sample(300, 1).numpy()
+    x = theta + 0.1 * np.random.default_rng(0).normal(size=theta.shape)
+    nle = lfi.NLE(inner, "mdn", 1).append_simulations(theta, x).fit(epochs=2, verbose=0)
+    with pytest.raises(ValueError, match="`prior` must lie inside of the prior of the simul"):
+        nle.posterior([0.0], prior=outer)
+    before = nle.posterior([0.0])
+    expected = before.log_prob(theta[:5])
+    nle.fit(epochs=3, verbose=0)
+    np.testing.assert_array_equal(before.log_prob(theta[:5]), expected)
+    assert np.abs(nle.posterior([0.0]).log_prob(theta[:5]) - expected).max() > 1e-3

@@ -164,7 +164,7 @@ def test_bad_input_is_refused(estimator):
         (lambda: estimator.posterior([1.0, np.nan]), "`x_obs` must be finite"),
         (lambda: estimator.posterior([1.0]), "`x_obs` must have shape"),
         (lambda: estimator.posterior(x[0]).sample(0), "`num_samples` must be"),
-        (lambda: estimator.posterior(x[0]).log_prob(theta[0]), "`theta` must have 2 axes"),
+        (lambda: estimator.posterior(x[0]).log_prob(theta[0]), "`theta` must have shape"),
         (lambda: lfi.NPE(prior).append_simulations(theta, x, proposal="posterior"),
          "`proposal` must be the prior.* Use NLE"),
         (lambda: lfi.NPE(tfp.distributions.Normal([0.0, 0.0], 1.0)),
@@ -210,3 +210,136 @@ def test_stacking_finds_the_mixture_that_data_come_from():
     # One sigma of the weights is about 0.005.
     np.testing.assert_allclose(stacking_weights(log_prob), [0.3, 0.7, 0], atol=0.02)
     assert stacking_weights(log_prob)[2] == 0
+
+
+def test_parameters_on_a_bound_are_learned_from():
+    """A regular grid has some, and so do points of Sobol."""
+    prior = lfi.BoxPrior([0, 100], [1, 101])
+    line = np.linspace(0, 1, 21)
+    theta = np.stack(np.meshgrid(line, 100 + line, indexing="ij"), -1).reshape(-1, 2)
+    x = theta + 0.1 * np.random.default_rng(0).normal(size=theta.shape)
+    npe = lfi.NPE(prior, "mdn", num_members=1).append_simulations(theta, x)
+    npe.fit(epochs=5, verbose=0)
+    assert np.all(np.isfinite(npe.ensemble.histories[0]["val_loss"]))
+    assert np.all(np.isfinite(npe.posterior([0.5, 100.5]).log_prob([[0.4, 100.4]])))
+
+
+@pytest.mark.parametrize("prior", [
+    tfp.distributions.Sample(tfp.distributions.Uniform(0.0, 1.0), 1),
+    tfp.distributions.Sample(tfp.distributions.Gamma(2.0, 4.0), 1),
+])  # fmt: skip
+def test_draws_stay_inside_of_priors_of_tfp(prior):
+    theta = prior.sample(400, seed=1).numpy()
+    x = theta + 0.2 * np.random.default_rng(0).normal(size=theta.shape)
+    npe = lfi.NPE(prior, "maf", num_members=1).append_simulations(theta, x)
+    npe.fit(epochs=5, verbose=0)
+    draws = npe.posterior([0.02], check=False).sample(2000)
+    assert np.all(np.isfinite(prior.log_prob(draws)))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 123.4])
+def test_data_that_never_vary_are_refused(value):
+    """Float32 would give numbers like 0.1 a spread of 1e-8."""
+    prior, theta, x = simulations(500)
+    x[:, 1] = value
+    for method in (lfi.NPE, lfi.NLE):
+        estimator = method(prior, "mdn", num_members=1).append_simulations(theta, x)
+        with pytest.raises(ValueError, match=r"must vary in every component.*components \[1\]"):
+            estimator.fit(epochs=1, verbose=0)
+
+
+def test_data_far_from_zero_are_standardised():
+    prior, theta, x = simulations(500)
+    npe = lfi.NPE(prior, "mdn", num_members=1).append_simulations(theta, 1e4 + x)
+    member = npe.fit(epochs=1, verbose=0).ensemble.members[0]
+    # A tenth was held out: 50 of 500 scatter by 0.03 of a spread of 2.
+    np.testing.assert_allclose(member.context_mean, 1e4 + x.mean(0), atol=0.2)
+    np.testing.assert_allclose(member.context_scale, x.std(0), rtol=0.1)
+
+
+# Keras warns so of itself where a loss is not a number.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_members_that_fail_are_left_out():
+    class Broken(MixtureDensity):
+        def standard_log_prob(self, z, seen):
+            return super().standard_log_prob(z, seen) * float("nan")
+
+    prior, theta, x = simulations(300)
+    npe = lfi.NPE(prior, [Broken(2, 2), MixtureDensity(2, 2)]).append_simulations(theta, x)
+    with pytest.warns(UserWarning, match=r"Members \[0\] give no finite densities"):
+        npe.fit(epochs=2, verbose=0)
+    np.testing.assert_array_equal(npe.ensemble.weights, [0, 1])
+    npe = lfi.NPE(prior, [Broken(2, 2)]).append_simulations(theta, x)
+    with pytest.raises(ValueError, match="`members` must give finite densities"):
+        npe.fit(epochs=2, verbose=0)
+
+
+def test_each_member_has_an_embedding_of_its_own():
+    """Maps of 3 x 3 pixels whose mean is all there is to know."""
+    prior = lfi.BoxPrior([-3], [3])
+    theta = prior.sample(600, 0).numpy()
+    x = theta[:, :, None] + np.random.default_rng(0).normal(size=(600, 3, 3))
+    embedding = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)])
+    npe = lfi.NPE(prior, "mdn", 2, embedding=embedding).append_simulations(theta, x)
+    npe.fit(epochs=30, verbose=0)
+    first, second = (member.embedding for member in npe.ensemble.members)
+    assert first is not second and first is not embedding
+    draws = npe.posterior(np.ones([3, 3])).sample(500)
+    assert draws.mean() == pytest.approx(1, abs=0.4) and draws.std() < 0.8
+    with pytest.raises(ValueError, match=r"`x` must be vectors.*Compress maps first"):
+        lfi.NPE(prior).append_simulations(theta, x).fit(verbose=0)
+
+
+def test_strange_observations_are_told(estimator):
+    with pytest.warns(lfi.diagnostics.MisspecificationWarning, match="x_1 is most off"):
+        estimator.posterior([0.0, 30.0])
+    assert estimator.posterior([0.0, 30.0], check=False).sample(3).shape == (3, 2)
+
+
+def test_interrupted_training_goes_on(tmp_path):
+    prior, theta, x = simulations(400)
+
+    def trained(interrupted=False, epochs=3, folder=tmp_path):
+        trained = []
+
+        class Count(keras.callbacks.Callback):
+            def __init__(self, number):
+                super().__init__()
+                trained.append(number)
+
+            def on_epoch_end(self, epoch, logs=None):
+                if interrupted and trained[-1] == 1:
+                    raise KeyboardInterrupt
+
+        npe = lfi.NPE(prior, "mdn", 2, seed=1).append_simulations(theta, x)
+        options = {"callbacks": lambda number: [Count(number)], "checkpoint": folder}
+        if interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                npe.fit(epochs, verbose=0, **options)
+        else:
+            npe.fit(epochs, verbose=0, **options)
+        return npe, trained
+
+    assert trained(interrupted=True)[1] == [0, 1]
+    again, numbers = trained()
+    assert numbers == [1]
+    straight, _ = trained(folder=None)
+    np.testing.assert_allclose(again.ensemble.weights, straight.ensemble.weights, atol=1e-5)
+    np.testing.assert_allclose(
+        again.posterior([0, 3]).log_prob(theta[:5]), straight.posterior([0, 3]).log_prob(theta[:5]),
+        atol=1e-4,
+    )  # fmt: skip
+    assert len(again.ensemble.histories[0]["loss"]) == 3
+    assert trained(epochs=4)[1] == [0, 1]  # other options
+
+
+def test_names_and_numbers_of_densities():
+    prior = lfi.BoxPrior([0], [1])
+    assert lfi.NPE(prior, ["mdn", "maf", "spline", "coupling"]).num_members == 4
+    with pytest.raises(ValueError, match="`num_members` must be at least 3"):
+        lfi.NPE(prior, ["mdn", "maf", "spline"], num_members=2)
+    with pytest.raises(ValueError, match="`density` must be names, or untrained densities"):
+        lfi.NPE(prior, [MixtureDensity(1, 1), "maf"])
+    for num in (2, 3):
+        with pytest.raises(ValueError, match="`theta` must have 1 parameters"):
+            lfi.NLE(prior).append_simulations(np.zeros([9, num]), np.zeros([9, 2]))

@@ -51,3 +51,12 @@ def test_scores_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             estimator.fit(epochs=1, verbose=0, scores=given, **options)
+
+
+def test_a_score_that_is_always_zero_does_no_harm():
+    theta, x, score = simulations(300, 0)
+    score[:, 0] = 0
+    prior = tfp.distributions.MultivariateNormalDiag(tf.zeros(2))
+    nle = lfi.NLE(prior, "maf", num_members=1).append_simulations(theta, x)
+    nle.fit(epochs=2, scores=score, verbose=0)
+    assert np.all(np.isfinite(nle.ensemble.histories[0]["loss"]))

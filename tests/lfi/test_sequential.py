@@ -45,10 +45,10 @@ def test_rounds_close_in_and_go_on_where_they_were(tmp_path):
         calls.append(theta)
         return TASK.simulate(theta, seed)
 
-    def run(num_rounds):
+    def run(num_rounds, seed=1):
         return run_rounds(
             lfi.NLE(TASK.prior, "mdn", num_members=1), simulator, [3.0, -4.0], num_rounds, 300,
-            tmp_path, seed=1, progress=False, epochs=40,
+            tmp_path, seed=seed, progress=False, epochs=40,
         )  # fmt: skip
 
     estimator = run(2)
@@ -60,6 +60,12 @@ def test_rounds_close_in_and_go_on_where_they_were(tmp_path):
     again = run(3)
     assert len(calls) == 9 and len(again.rounds) == 3
     np.testing.assert_array_equal(again.theta[:600], estimator.theta)
+    with pytest.raises(ValueError, match="`folder` must hold rounds of the same prior"):
+        run(1, seed=2)
+
+
+def _rounds(x_obs):
+    run_rounds(lfi.NLE(TASK.prior), TASK.simulate, x_obs, 2, 50, progress=False)
 
 
 def test_bad_input_is_refused(tmp_path):
@@ -68,7 +74,12 @@ def test_bad_input_is_refused(tmp_path):
         (lambda: simulate(sometimes, -theta, progress=False), "`simulator` must run .*too small"),
         (lambda: simulate(lambda t, s: t[:1], theta, progress=False), r"data of shape \(1, 1\)"),
         (lambda: simulate(sometimes, theta[0], progress=False), "`theta` must have"),
+        (lambda: simulate(sometimes, theta[:0], progress=False), "`theta` must have"),
         (lambda: simulate(sometimes, theta, 0), "`batch_size` must be"),
+        (
+            lambda: _rounds([0.0]),
+            r"`x_obs` must have the shape of the data of one simulation, \(2",
+        ),
         (lambda: run_rounds(lfi.NPE(TASK.prior), TASK.simulate, [0.0, 0.0]), "must be an NLE"),
         (lambda: run_rounds(lfi.NLE(TASK.prior), TASK.simulate, [np.nan, 0.0]), "`x_obs` must be"),
     ):
