@@ -25,17 +25,6 @@ test: $(WITH_TESTS)
 	$(PYTEST) tests/rim
 	$(PYTEST) tests/benchmarks tests/test_*.py
 
-test-slow lint format bench clean
-
-demo: $(INSTALLED)
-	$(BIN)/python -m priors map --simulate --out demo --seed 0
-
-test: $(WITH_TESTS)
-	# In parts, since a process keeps every program it has compiled: all of them are 12 GB.
-	$(PYTEST) tests/flowpm_ext/lensing
-	$(PYTEST) tests/flowpm_ext/pm
-	$(PYTEST) tests --ignore tests/flowpm_ext/lensing --ignore tests/flowpm_ext/pm
-
 test-slow: $(WITH_TESTS)
 	$(PYTEST) --slow
 
