@@ -11,8 +11,9 @@ VERSION = re.search(
 ).group(1)
 
 PLOT = ["getdist"]
+SAMPLERS = ["cobaya>=3.5"]
 THEORY = ["camb"]
-TEST = ["pytest>=8", "pytest-xdist", "ruff>=0.17,<0.18", "pyccl>=3.3", *THEORY]
+TEST = ["pytest>=8", "pytest-xdist", "ruff>=0.17,<0.18", "pyccl>=3.3", *THEORY, *PLOT, *SAMPLERS]
 # jax_cosmo 0.1.0 needs pkg_resources, which setuptools 81 drops, and was tried with jax 0.9.2;
 # what jaxpm 0.1.6 builds on needs packaging and does not say so.
 BENCH = ["pyccl>=3.3", "jax_cosmo", "jaxpm", "packaging", "jax<0.10", "setuptools<81"]
@@ -26,7 +27,10 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["flowpm_ext*", "lfi*", "priors*", "rim*"]),
-    package_data={"rim": ["weights/*.keras", "weights/README.md"]},
+    package_data={
+        "lfi": ["weights/README.md", "weights/*/*.keras", "weights/*/estimator/*"],
+        "rim": ["weights/*.keras", "weights/README.md"],
+    },
     install_requires=[
         "tensorflow>=2.20",
         "keras>=3.12",
@@ -45,6 +49,7 @@ setup(
         "test": TEST,
         "bench": BENCH,
         "plot": PLOT,
+        "cobaya": SAMPLERS,
         "theory": THEORY,
         "gpu": ["tensorflow[and-cuda]>=2.20"],
         "tpu": ["tensorflow-tpu>=2.20"],

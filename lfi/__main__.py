@@ -1,4 +1,4 @@
-"""Command line: `python -m lfi compress`, `train`, `sample` and `diagnose`."""
+"""Command line: `python -m lfi compress`, `train`, `sample`, `diagnose` and `pretrain`."""
 
 import argparse
 import importlib
@@ -21,6 +21,7 @@ MODULES = {
     "train": "commands",
     "sample": "commands",
     "diagnose": "diagnose_command",
+    "pretrain": "pretrained",
 }
 
 
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", "learn posteriors or likelihoods", _add_train),
         ("sample", "draw from the posterior of an observation", _add_sample),
         ("diagnose", "find out whether posteriors deserve belief", _add_diagnose),
+        ("pretrain", "train the networks that come with the package", _add_pretrain),
     ):
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
         add_options(command)
@@ -125,6 +127,16 @@ def _add_diagnose(command: argparse.ArgumentParser) -> None:
     add("--num", type=int, default=200, metavar="N", help="observations; default: 200")
     add("--draws", type=int, default=500, metavar="N", help="of each posterior; default: 500")
     add("--output", metavar="FOLDER", help="default: `diagnosis` in FOLDER")
+
+
+def _add_pretrain(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--name", choices=("lensing",), default="lensing", help="of the survey; default: lensing")
+    add("--output", metavar="FOLDER", required=True, help="folder for the networks")
+    add("--steps", type=int, default=20_000, metavar="N",
+        help="updates of the compressor, of 32 new maps each; default: 20000")  # fmt: skip
+    add("--simulations", type=int, default=20_000, metavar="N",
+        help="other maps, for the ensemble; default: 20000")  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -81,20 +81,20 @@ def sample(options: argparse.Namespace) -> None:
     _say_whether_strange(estimator, x_obs)
     posterior = estimator.posterior(x_obs, check=False)  # it was told above
     is_nle = isinstance(estimator, NLE)
-    draws = posterior.sample(options.num, options.seed, **({"progress": True} if is_nle else {}))
-    chains = _named(estimator, draws, posterior.log_prob(draws)).with_derived()
+    shown = {"progress": True} if is_nle else {}
+    chains = posterior.chains(options.num, options.seed, **shown).with_derived()
     files[0].parent.mkdir(parents=True, exist_ok=True)
     chains.write_hdf5(files[0])
     chains.write_getdist(options.output)
     truth = found.truth
     if truth is not None:
-        truth = _named(estimator, truth[None]).with_derived().samples[0]
+        truth = Chains(truth[None], chains.names[: len(truth)]).with_derived().samples[0]
     labels = [f"${label}$" for label in chains.labels]
     plot.corner_figure(chains.samples, labels, truth).savefig(files[-1], dpi=110)
     print(chains.table())
     if is_nle:
         print(f"R-hat at most {posterior.r_hat.max():.3f}; at least {posterior.ess.min():.0f} of "
-              f"{len(draws)} draws independent")  # fmt: skip
+              f"{options.num} draws independent")  # fmt: skip
     print(f"draws and figure: {', '.join(str(file) for file in files if file.exists())}")
 
 
@@ -157,10 +157,3 @@ def _say_whether_strange(estimator: Estimator, x_obs: np.ndarray) -> None:
         return
     print(f"beside the simulations: {result.message}")
     warn_if_misspecified(result)
-
-
-def _named(estimator: Estimator, draws: np.ndarray, log_prob: np.ndarray | None = None) -> Chains:
-    """Draws with the names and bounds of the prior."""
-    prior = estimator.prior
-    bounds = np.stack([prior.low, prior.high], axis=-1)
-    return Chains(draws, prior.names, log_prob=log_prob, bounds=bounds)

@@ -15,6 +15,7 @@ from lfi.density import ConditionalDensity
 from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator
 from lfi.mcmc import APART_R_HAT, Draws, PosteriorSampler
+from lfi.named import NamedPosterior
 from lfi.prior import check_prior
 
 NUM_PROBES = 1000  # draws of another prior that must lie in that of the simulations
@@ -134,7 +135,7 @@ class NLE(Estimator):
         return "context", self._checked_scores(scores)
 
 
-class SampledPosterior:
+class SampledPosterior(NamedPosterior):
     """The posterior of parameters, sampled by Markov chains.
 
     Args:
@@ -146,7 +147,8 @@ class SampledPosterior:
     def __init__(
         self, sampler: PosteriorSampler, x_obs: np.ndarray, options: dict[str, Any] | None = None
     ) -> None:
-        self.sampler, self.x_obs, self.options = sampler, x_obs, options or {}
+        super().__init__(sampler.prior, x_obs, x_obs.ndim == 1)
+        self.sampler, self.options = sampler, options or {}
         self.draws: Draws | None = None
 
     @property
@@ -182,7 +184,7 @@ class SampledPosterior:
         options = {"progress": progress} | self.options
         self.draws = self.sampler.sample(x_obs, num_samples, seed=seed, **options)
         _warn_of_chains(self.draws)
-        return self.draws.samples[:, 0] if self.x_obs.ndim == 1 else self.draws.samples
+        return self.draws.samples[:, 0] if self.is_one else self.draws.samples
 
     def log_prob(self, theta: TensorLike) -> np.ndarray:
         """Log likelihood plus log prior: the posterior up to a number for each observation.
@@ -201,14 +203,14 @@ class SampledPosterior:
             ValueError: If `theta` has another shape.
         """
         x_obs = np.atleast_2d(self.x_obs)
-        theta, shape = paired(theta, x_obs, self.x_obs.ndim == 1)
+        theta, shape = paired(theta, x_obs, self.is_one)
         data = np.tile(x_obs, [len(theta) // len(x_obs), 1])
         return self.sampler.log_prob(theta, data).reshape(shape)
 
     def _of_chains(self, name: str) -> np.ndarray:
         checks.require(self.draws is not None, name, "be asked for after `sample`", None)
         value = getattr(self.draws, name)
-        return value[0] if self.x_obs.ndim == 1 else value
+        return value[0] if self.is_one else value
 
 
 def _warn_of_chains(draws: Draws) -> None:

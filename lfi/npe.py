@@ -15,6 +15,7 @@ from lfi.arguments import paired
 from lfi.density import ConditionalDensity
 from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator
+from lfi.named import NamedPosterior
 from lfi.prior import bounds, inside
 
 # Chance at which draws of the prior are called none: small, since it is asked for each parameter.
@@ -72,7 +73,7 @@ class NPE(Estimator):
             ValueError: If nothing was trained yet, or `x_obs` is not finite or has another shape.
         """
         x_obs = self.checked_observation(x_obs, check)
-        return Posterior(self.ensemble, x_obs, x_obs.shape == self.x.shape[1:])
+        return Posterior(self.ensemble, self.prior, x_obs, x_obs.shape == self.x.shape[1:])
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         return self.x, inside(self.theta, *bounds(self.prior))
@@ -102,17 +103,19 @@ class NPE(Estimator):
                 warnings.warn(text, UserWarning, stacklevel=3)
 
 
-class Posterior:
+class Posterior(NamedPosterior):
     """The posterior of parameters, given what was observed.
 
     Args:
         ensemble: Densities of parameters given data.
+        prior: Of the parameters.
         x_obs: What was observed, shape [...] or [num, ...].
         is_one: Whether it is one observation.
     """
 
-    def __init__(self, ensemble: Ensemble, x_obs: np.ndarray, is_one: bool) -> None:
-        self.ensemble, self.x_obs, self.is_one = ensemble, x_obs, is_one
+    def __init__(self, ensemble: Ensemble, prior: Any, x_obs: np.ndarray, is_one: bool) -> None:
+        super().__init__(prior, x_obs, is_one)
+        self.ensemble = ensemble
         self._context = x_obs[None] if is_one else x_obs
 
     def sample(self, num_samples: int, seed: int = 0) -> np.ndarray:

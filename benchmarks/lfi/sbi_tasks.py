@@ -10,13 +10,13 @@ single networks trained on as many simulations. Results join those in the output
 import argparse
 import json
 import pathlib
-import subprocess
 import time
 from typing import Any
 
 import numpy as np
 
 import lfi
+from benchmarks.provenance import commit
 from lfi.diagnostics import c2st
 from lfi.task import TASKS
 
@@ -56,7 +56,7 @@ def measure(
         "num_simulations": num_simulations,
         "num_draws": num_draws,
         "seed": seed,
-        "commit": _commit(),
+        "commit": commit(),
         "time": time.strftime("%Y-%m-%d %H:%M"),
     }
     if method == "NLE":
@@ -103,13 +103,6 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(results, indent=1) + "\n")
             print(table(results), flush=True)
-
-
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

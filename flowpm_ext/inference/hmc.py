@@ -100,6 +100,7 @@ def sample_hmc(
     mass: TensorLike = 1.0,
     num_groups: int = 1,
     thin: int = 1,
+    keep: Callable[[tf.Tensor], tf.Tensor] | None = None,
     seed: int | tf.Tensor = 0,
     progress: bool = True,
     jit_compile: bool = True,
@@ -123,6 +124,7 @@ def sample_hmc(
         num_groups: Groups of equally many chains, one group after the other: those of one
             posterior each, where several are sampled side by side.
         thin: Steps of a chain for each draw that is kept.
+        keep: What is kept of the states [num_chains, ...], where they are large; all by default.
         seed: An integer, or a stateless seed of shape [2].
         progress: Whether to show a progress bar.
         jit_compile: Whether XLA compiles a step; off for log densities that hold networks.
@@ -173,7 +175,8 @@ def sample_hmc(
             else:
                 total += acceptance.numpy()
                 if (number - num_warmup) % thin == thin - 1:
-                    kept.append((chain.x.numpy(), chain.log_prob.numpy()))
+                    x = chain.x if keep is None else keep(chain.x)
+                    kept.append((x.numpy(), chain.log_prob.numpy()))
             bar.update()
     samples, log_probs = (np.stack(part) for part in zip(*kept, strict=True))
     log_step = tuning.mean if num_warmup else tuning.log_step

@@ -9,7 +9,14 @@ from flowpm_ext.lensing.planes import LensPlanes
 from flowpm_ext.lensing.raytracing import RayTracedMaps, multiplane
 from flowpm_ext.lensing.reading import MapDataset
 from flowpm_ext.lensing.shear import ConvergenceModes, convergence, shear
-from flowpm_ext.lensing.theory_maps import empty_beam_shift, gaussian_maps, lognormal_maps
+from flowpm_ext.lensing.theory_maps import (
+    coloured,
+    empty_beam_shift,
+    gaussian_maps,
+    lognormal_factor,
+    lognormal_maps,
+    lognormal_shift,
+)
 
 __all__ = [
     "ConvergenceModes",
@@ -18,12 +25,15 @@ __all__ = [
     "MapDataset",
     "RayTracedMaps",
     "born",
+    "coloured",
     "convergence",
     "convergence_maps",
     "empty_beam_shift",
     "gaussian_maps",
     "light_cone",
+    "lognormal_factor",
     "lognormal_maps",
+    "lognormal_shift",
     "multiplane",
     "observe",
     "shear",

@@ -110,14 +110,10 @@ def lognormal_maps(
         Xavier, Abdalla & Joachimi 2016, arXiv:1602.08503; Hilbert, Hartlap & Schneider 2011,
         arXiv:1105.3980.
     """
-    check_bins(nz)
-    if shift is None:
-        shift = tf.stack([empty_beam_shift(one.mean()) for one in nz])
-    checks.positive(shift, "shift")
-    shift = tf.broadcast_to(cast(shift, tf.float64), [len(nz)])
     return _theory_maps(
-        cosmo, nz, field_size_deg, num_pixels, batch_size, seed, ia_bias, dtype, shift
-    )
+        cosmo, nz, field_size_deg, num_pixels, batch_size, seed, ia_bias, dtype,
+        lognormal_shift(nz, shift),
+    )  # fmt: skip
 
 
 def empty_beam_shift(z: TensorLike) -> tf.Tensor:
@@ -169,16 +165,28 @@ def _theory_maps(
     shift: tf.Tensor | None,
 ) -> tf.Tensor:
     """Checks, and maps that are Gaussian where there is no shift."""
-    require_cosmology(cosmo)
-    check_bins(nz)
-    checks.positive(field_size_deg, "field_size_deg")
-    checks.positive_integers(num_pixels=num_pixels, batch_size=batch_size)
-    pixel_size = np.deg2rad(field_size_deg) / num_pixels
-    ell = _knots(num_pixels) / pixel_size
-    cl = angular_cl(cosmo, ell, [WeakLensing(tuple(nz), ia_bias)])
+    checks.positive_integers(batch_size=batch_size)
+    cl, pixel_size = _theory(cosmo, nz, field_size_deg, num_pixels, ia_bias)
     batch_size = number_of_maps(cosmo, batch_size)
     seed = stateless_seed(seed)  # as a tensor: another seed is not another trace
     return _drawn(cl, seed, float(pixel_size), num_pixels, batch_size, dtype.name, shift)
+
+
+def _theory(
+    cosmo: Cosmology,
+    nz: Sequence[RedshiftDistribution],
+    field_size_deg: float,
+    num_pixels: int,
+    ia_bias: TensorLike | None,
+) -> tuple[tf.Tensor, float]:
+    """C_ell at the multipoles of `_knots`, after checks, and the side of a pixel (radians)."""
+    require_cosmology(cosmo)
+    check_bins(nz)
+    checks.positive(field_size_deg, "field_size_deg")
+    checks.positive_integers(num_pixels=num_pixels)
+    pixel_size = np.deg2rad(field_size_deg) / num_pixels
+    ell = _knots(num_pixels) / pixel_size
+    return angular_cl(cosmo, ell, [WeakLensing(tuple(nz), ia_bias)]), pixel_size
 
 
 @compiled
@@ -192,22 +200,124 @@ def _drawn(
     shift: tf.Tensor | None,
 ) -> tf.Tensor:
     """Maps with spectra [..., num_cl, num_ell] at the multipoles of `_knots`."""
-    power = _on_modes(cl, pixel_size, num_pixels)
-    if shift is not None:
-        power, variance = _underlying(power, tf.cast(shift, cl.dtype), num_pixels)
-    factor = _cholesky(power)
-    num_bins = 1 + max(i for i, _ in power)
+    factor = _factor(cl, pixel_size, num_pixels, shift)
+    num_bins = len(_pairs_of_rows(factor.shape[-3]))
     white = standard_normal([batch_size, num_bins, num_pixels, num_pixels], seed, dtype)
-    modes = tf.unstack(fourier.rfft2(white), axis=1)
-    mixed = [
-        tf.add_n([scaled(modes[j], tf.cast(factor[i, j], dtype)) for j in range(i + 1)])
-        for i in range(num_bins)
-    ]
+    return coloured(white, factor, shift)
+
+
+def lognormal_factor(
+    cosmo: Cosmology,
+    nz: Sequence[RedshiftDistribution],
+    field_size_deg: float,
+    num_pixels: int,
+    *,
+    shift: TensorLike | None = None,
+    ia_bias: TensorLike | None = None,
+) -> tf.Tensor:
+    """What `coloured` makes the maps of `lognormal_maps` with, from white noise.
+
+    Args:
+        cosmo: Cosmology, or a batch.
+        nz: n(z) of each bin.
+        field_size_deg: Side of the field (degrees).
+        num_pixels: Pixels along a side.
+        shift: As for `lognormal_maps`.
+        ia_bias: As for `lognormal_maps`.
+
+    Returns:
+        Cholesky factors of the covariance of the modes of all bins, rows (0, 0), (1, 0), (1, 1),
+        ..., shape [..., num_pairs, num_pixels, num_pixels // 2 + 1], float64.
+
+    Raises:
+        ValueError: If a number is not positive.
+        TypeError: If a bin is no redshift distribution.
+
+    References:
+        Xavier, Abdalla & Joachimi 2016, arXiv:1602.08503.
+    """
+    shift = lognormal_shift(nz, shift)
+    cl, pixel_size = _theory(cosmo, nz, field_size_deg, num_pixels, ia_bias)
+    return _compiled_factor(cl, float(pixel_size), num_pixels, shift)
+
+
+def lognormal_shift(
+    nz: Sequence[RedshiftDistribution], shift: TensorLike | None = None
+) -> tf.Tensor:
+    """Minus the lowest convergence of each bin.
+
+    Args:
+        nz: n(z) of each bin.
+        shift: A number, or one for each bin; `empty_beam_shift` at their mean redshifts if None.
+
+    Returns:
+        Shape [num_bins], float64.
+
+    Raises:
+        ValueError: If a shift is not positive.
+        TypeError: If a bin is no redshift distribution.
+
+    References:
+        Hilbert, Hartlap & Schneider 2011, arXiv:1105.3980.
+    """
+    check_bins(nz)
+    if shift is None:
+        shift = tf.stack([empty_beam_shift(one.mean()) for one in nz])
+    checks.positive(shift, "shift")
+    return tf.broadcast_to(cast(shift, tf.float64), [len(nz)])
+
+
+def coloured(white: tf.Tensor, factor: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+    """Maps from white noise: lognormal, or Gaussian where there is no shift.
+
+    Args:
+        white: Normal numbers, shape [batch, num_bins, num_pixels, num_pixels].
+        factor: Of `lognormal_factor`, for all maps or for each.
+        shift: Minus the lowest convergence of each bin, [num_bins], or None.
+
+    Returns:
+        Convergence, shape [batch, num_pixels, num_pixels, num_bins], in the dtype of `white`.
+
+    References:
+        Xavier, Abdalla & Joachimi 2016, arXiv:1602.08503.
+    """
+    num_pixels, modes = white.shape[-1], tf.unstack(fourier.rfft2(white), axis=1)
+    rows = tf.unstack(tf.cast(factor, white.dtype), axis=-3)
+    mixed, variances = [], []
+    for row in _pairs_of_rows(len(rows)):
+        parts = [scaled(modes[j], rows[number]) for j, number in enumerate(row)]
+        mixed.append(tf.add_n(parts))
+        if shift is not None:  # of a pixel, by Parseval's theorem
+            power = tf.add_n([rows[number] ** 2 for number in row])
+            count = fourier.half_plane_weights(num_pixels) / num_pixels**2
+            variances.append(tf.reduce_sum(power * tf.constant(count, power.dtype), axis=[-2, -1]))
     maps = tf.transpose(fourier.irfft2(tf.stack(mixed, axis=1), num_pixels), [0, 2, 3, 1])
     if shift is None:
         return maps
-    variance = tf.cast(tf.stack(variance, axis=-1), dtype)[..., None, None, :]
-    return tf.cast(shift, dtype) * tf.math.expm1(maps - variance / 2)
+    variance = tf.stack(variances, axis=-1)[..., None, None, :]
+    return tf.cast(shift, white.dtype) * tf.math.expm1(maps - variance / 2)
+
+
+def _pairs_of_rows(num_pairs: int) -> list[range]:
+    """Places of the entries of each row of a lower triangle."""
+    rows, start = [], 0
+    while start < num_pairs:
+        rows.append(range(start, start + len(rows) + 1))
+        start = rows[-1].stop
+    return rows
+
+
+def _factor(
+    cl: tf.Tensor, pixel_size: tf.Tensor, num_pixels: int, shift: tf.Tensor | None
+) -> tf.Tensor:
+    power = _on_modes(cl, pixel_size, num_pixels)
+    if shift is not None:
+        power = _underlying(power, tf.cast(shift, cl.dtype), num_pixels)
+    factor = _cholesky(power)
+    return tf.stack([factor[pair] for pair in sorted(factor)], axis=-3)
+
+
+_compiled_factor = compiled(_factor)
 
 
 def _on_modes(cl: tf.Tensor, pixel_size: tf.Tensor, num_pixels: int) -> Pairs:
@@ -234,17 +344,15 @@ def _pairs(num_cl: int) -> list[tuple[int, int]]:
     return list(zip(*tracer_pairs(num_bins), strict=True))
 
 
-def _underlying(power: Pairs, shift: tf.Tensor, num_pixels: int) -> tuple[Pairs, list[tf.Tensor]]:
-    """Covariance of the modes of the Gaussian maps, and the variances of their pixels."""
+def _underlying(power: Pairs, shift: tf.Tensor, num_pixels: int) -> Pairs:
+    """Covariance of the modes of the Gaussian maps."""
     together = tf.stack([tf.complex(p, tf.zeros_like(p)) for p in power.values()], axis=-3)
     correlation = fourier.irfft2(together, num_pixels)
     i, j = np.array(list(power)).T
     contrast = correlation / (tf.gather(shift, i) * tf.gather(shift, j))[:, None, None]
     correlation = tf.math.log1p(contrast)
     modes = tf.math.real(fourier.rfft2(correlation))
-    found = dict(zip(power, tf.unstack(modes, axis=-3), strict=True))
-    variances = [correlation[..., n, 0, 0] for n, pair in enumerate(power) if pair[0] == pair[1]]
-    return found, variances
+    return dict(zip(power, tf.unstack(modes, axis=-3), strict=True))
 
 
 def _cholesky(power: Pairs) -> Pairs:
