@@ -11,7 +11,7 @@ import numpy as np
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
-from flowpm_ext.cosmology import Planck18
+from flowpm_ext.cosmology import Planck15
 from lfi.arguments import checked_summaries
 
 KIND, FORMAT_VERSION = "draws of a posterior", 1
@@ -105,20 +105,22 @@ class Chains:
         S8 = sigma8 (Omega_m / 0.3)^0.5, with densities in units of the critical one.
 
         Args:
-            omega_b: Density of baryons where none was sampled; that of Planck18 by default.
+            omega_b: Density of baryons where none was sampled; that of Planck15 by default,
+                with which `lfi.LensingTask` simulates.
 
         Returns:
             Chains with one parameter more, or these where there is nothing to derive.
 
         References:
-            Jain & Seljak 1997, arXiv:astro-ph/9611077; Planck 2018 VI, arXiv:1807.06209.
+            Jain & Seljak 1997, arXiv:astro-ph/9611077; Planck 2015 XIII,
+            arXiv:1502.01589.
         """
         names = [name.lower() for name in self.names]
         columns = dict(zip(names, self.samples.T, strict=True))
         if "omega_m" in columns:
             matter = columns["omega_m"]
         elif "omega_c" in columns:
-            baryons = float(Planck18().Omega_b) if omega_b is None else omega_b
+            baryons = float(Planck15().Omega_b) if omega_b is None else omega_b
             matter = columns["omega_c"] + columns.get("omega_b", baryons)
         else:
             return self
