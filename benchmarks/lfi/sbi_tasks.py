@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 import lfi
 from benchmarks.provenance import commit
 from lfi.diagnostics import c2st
+from lfi.nle import ChainWarning
 from lfi.task import TASKS
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "sbi_tasks.json"
@@ -43,7 +45,9 @@ def measure(
     estimator = METHODS[method](task.prior, seed=seed).append_simulations(theta, x).fit(verbose=0)
     trained = time.perf_counter()
     posteriors = [estimator.posterior(x_obs[i], check=False) for i in range(num_observations)]
-    draws = [posterior.sample(num_draws, seed=i) for i, posterior in enumerate(posteriors)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChainWarning)  # the table has R-hat
+        draws = [posterior.sample(num_draws, seed=i) for i, posterior in enumerate(posteriors)]
     sampled = time.perf_counter()
     found = [
         c2st(task.posterior(x_obs[i], num_draws, seed=i), draws[i]) for i in range(num_observations)
