@@ -10,7 +10,6 @@ import argparse
 import json
 import pathlib
 import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -81,9 +80,7 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(2)
     results = json.loads(options.output.read_text()) if options.output.exists() else {}
     for method in options.methods:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            found = measure(method, options.simulations, options.observations, options.seed)
+        found = measure(method, options.simulations, options.observations, options.seed)
         results[method] = found
         print(f"{method}: {json.dumps(found, indent=1)}", flush=True)
         options.output.parent.mkdir(parents=True, exist_ok=True)
