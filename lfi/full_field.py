@@ -55,7 +55,8 @@ class FullFieldPosterior:
         self.field = LognormalField(task) if field is None else field
         self.spectra = PowerLikelihood(task) if spectra is None else spectra
         self.bijector = unconstrained(task.prior)
-        self._target = CompiledLogProb(self._log_target, num_leapfrog)
+        self.num_leapfrog = num_leapfrog
+        self._target = CompiledLogProb(self._log_target)
 
     def sample(
         self,
@@ -105,7 +106,8 @@ class FullFieldPosterior:
         chains = sample_hmc(
             self._target, start.astype(np.float32), num_each, num_warmup, thin=thin,
             args=[tf.constant(part, tf.float32) for part in each], step_size=0.05,
-            num_groups=num, seed=fold(seed, 2), progress=progress, keep=_parameters,
+            num_groups=num, num_leapfrog=self.num_leapfrog, seed=fold(seed, 2), progress=progress,
+            keep=_parameters,
         )  # fmt: skip
         u = each[1] + np.einsum("nij,knj->kni", each[2], chains.samples)
         theta = self.bijector.forward(u.astype(np.float32)).numpy()

@@ -23,7 +23,8 @@ from lfi.prior import bounds, inside, unconstrained
 
 LogLikelihood = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 GOOD_R_HAT = 1.01  # Vehtari et al. 2021
-THINNINGS = (2, 12)
+THINNINGS = (1, 10)
+TRAJECTORY = np.pi / 2  # a quarter of a turn around a posterior that is about round
 APART_R_HAT = 1.1  # of chains in modes of their own
 QUICK = 0.5  # independent draws over draws, in chains that explore their mode
 MOST_ROUNDS = 20
@@ -49,8 +50,8 @@ class PosteriorSampler:
         log_likelihood: Function of parameters [batch, num_parameters] and data
             [batch, num_data] that gives log densities [batch].
         prior: `BoxPrior` or a TFP distribution.
-        num_leapfrog: Steps of the integrator in each step of a chain.
-        jit_compile: Whether XLA compiles a step of the chains.
+        num_leapfrog: Gradients in each step of a chain, at the most.
+        jit_compile: Whether XLA compiles a step of the chains; off for likelihoods that it cannot.
 
     References:
         Cappé et al. 2004, J. Comput. Graph. Stat. 13, 907; Del Moral, Doucet & Jasra 2006,
@@ -61,20 +62,21 @@ class PosteriorSampler:
         self,
         log_likelihood: LogLikelihood,
         prior: Any,
-        num_leapfrog: int = 3,
-        jit_compile: bool = False,
+        num_leapfrog: int = 10,
+        jit_compile: bool = True,
     ) -> None:
         self.prior, self.bijector = prior, unconstrained(prior)
         self.log_likelihood = log_likelihood
         self._likelihood = tf.function(log_likelihood, autograph=False, reduce_retracing=True)
-        self._target = CompiledLogProb(self._log_target, num_leapfrog, jit_compile)
+        self.num_leapfrog = num_leapfrog
+        self._target = CompiledLogProb(self._log_target, jit_compile)
 
     def sample(
         self,
         x_obs: np.ndarray,
         num_samples: int,
         num_chains: int | None = None,
-        num_warmup: int = 100,
+        num_warmup: int = 50,
         num_points: int | None = None,
         thin: int | None = None,
         seed: int | tf.Tensor = 0,
@@ -89,7 +91,7 @@ class PosteriorSampler:
             num_warmup: Steps in which the chains tune their step size.
             num_points: Points of the population for each; by default 10,000 in all, and no fewer
                 than 1,000.
-            thin: Steps of a chain for each draw; by default 2, and 12 where chains do not agree
+            thin: Steps of a chain for each draw; by default 1, and 10 where chains do not agree
                 then and each is slow to forget, as in long bent valleys.
             seed: An integer, or a stateless seed of shape [2].
             progress: Whether to show progress bars.
@@ -121,7 +123,8 @@ class PosteriorSampler:
         start = np.reshape(start, [-1, mean.shape[1]]).astype(np.float32)
         for number, steps in enumerate(THINNINGS if thin is None else (thin,)):
             chains = sample_hmc(
-                self._target, start, num_each, num_warmup, args=per_chain, step_size=0.3,
+                self._target, start, num_each, num_warmup, args=per_chain,
+                num_leapfrog=self.num_leapfrog, trajectory=TRAJECTORY, step_size=0.5,
                 num_groups=len(x_obs), thin=steps, seed=fold(seed, 2 + number), progress=progress,
             )  # fmt: skip
             draws = self._draws(chains, per_chain, num_samples, population.ess, rng)
@@ -217,7 +220,7 @@ class PosteriorSampler:
 
     def _log_target(self, w: tf.Tensor, x: tf.Tensor, mean: tf.Tensor, root: tf.Tensor):
         u = mean + tf.linalg.matvec(root, w)
-        return self._likelihood(self.bijector.forward(u), x) + self._prior_on_line(u)
+        return self.log_likelihood(self.bijector.forward(u), x) + self._prior_on_line(u)
 
     def _draws(
         self, chains: Samples, per_chain: list[tf.Tensor], num_samples: int,

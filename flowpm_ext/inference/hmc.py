@@ -51,17 +51,14 @@ class CompiledLogProb:
 
     Args:
         log_prob: As `sample_hmc` takes it.
-        num_leapfrog: Steps of the integrator in each step of a chain.
-        jit_compile: Whether XLA compiles a step; off for log densities that hold networks.
+        jit_compile: Whether XLA compiles a step; off for log densities that it cannot.
     """
 
-    def __init__(self, log_prob: LogProb, num_leapfrog: int = 10, jit_compile: bool = True) -> None:
-        checks.positive_integers(num_leapfrog=num_leapfrog)
-        self.log_prob, self.num_leapfrog = log_prob, num_leapfrog
+    def __init__(self, log_prob: LogProb, jit_compile: bool = True) -> None:
+        self.log_prob = log_prob
         self.step = tf.function(
-            functools.partial(_step, log_prob, num_leapfrog),
-            jit_compile=jit_compile, autograph=False,
-        )  # fmt: skip
+            functools.partial(_step, log_prob), jit_compile=jit_compile, autograph=False
+        )
         self.value_and_gradient = tf.function(
             functools.partial(_value_and_gradient, log_prob), autograph=False
         )
@@ -95,6 +92,7 @@ def sample_hmc(
     *,
     args: Sequence[tf.Tensor] = (),
     num_leapfrog: int = 10,
+    trajectory: float | None = None,
     step_size: float = 0.1,
     target_accept: float = 0.8,
     mass: TensorLike = 1.0,
@@ -117,7 +115,12 @@ def sample_hmc(
         num_samples: Draws of each chain to keep.
         num_warmup: Steps before them.
         args: More arguments of `log_prob`, tensors.
-        num_leapfrog: Steps of the integrator in each step of a chain.
+        num_leapfrog: Steps of the integrator in each step of a chain; at the most, where
+            `trajectory` is given.
+        trajectory: Length of the path of each step of a chain, in units of 1 / sqrt(mass): as many
+            steps of the integrator as it takes at the present step size. A quarter of a turn,
+            pi / 2, forgets most of a normal density that `mass` makes round, and half of a turn
+            nothing.
         step_size: First step of the integrator, in units of 1 / sqrt(mass).
         target_accept: Probability of acceptance to tune for.
         mass: Inverse variance of each component, of a shape that broadcasts to one chain.
@@ -127,7 +130,7 @@ def sample_hmc(
         keep: What is kept of the states [num_chains, ...], where they are large; all by default.
         seed: An integer, or a stateless seed of shape [2].
         progress: Whether to show a progress bar.
-        jit_compile: Whether XLA compiles a step; off for log densities that hold networks.
+        jit_compile: Whether XLA compiles a step; off for log densities that it cannot.
 
     Returns:
         `Samples`.
@@ -145,30 +148,38 @@ def sample_hmc(
     checks.require(start.shape.rank >= 1, "start", "have one row for each chain", start)
     checks.finite(start, "start")
     checks.positive_integers(num_samples=num_samples, thin=thin)
-    checks.positive_integers(num_groups=num_groups)
+    checks.positive_integers(num_groups=num_groups, num_leapfrog=num_leapfrog)
     num_chains = start.shape[0]
     fits = num_chains % num_groups == 0
     checks.require(fits, "num_groups", f"divide the number of chains, {num_chains}", num_groups)
     checks.require(num_warmup >= 0, "num_warmup", "be zero or more", num_warmup)
     checks.positive(step_size, "step_size")
     checks.positive(mass, "mass")
+    if trajectory is not None:
+        checks.positive(trajectory, "trajectory")
     checks.in_range(target_accept, "target_accept", 0.01, 0.999)
     root_mass, args = tf.sqrt(tf.cast(mass, start.dtype)), tuple(args)
     if not isinstance(log_prob, CompiledLogProb):
-        log_prob = CompiledLogProb(log_prob, num_leapfrog, jit_compile)
+        log_prob = CompiledLogProb(log_prob, jit_compile)
     chain = _Chain(start, *log_prob.value_and_gradient(start, args))
     checks.finite(chain.log_prob, "log_prob(start)")
     tuning = _Tuning(np.log(10 * step_size), np.full(num_groups, np.log(step_size)))
-    kept, total = [], np.zeros(num_chains)
+    kept, total, num_gradients = [], np.zeros(num_chains), 1
     column = [num_chains] + [1] * (start.shape.rank - 1)
     num_steps = num_warmup + thin * num_samples
     with tqdm(total=num_steps, unit="step", desc="HMC", disable=not progress) as bar:
         for number in range(num_steps):
             is_warm = number >= num_warmup
             log_step = tuning.mean if is_warm and num_warmup else tuning.log_step
+            num_leaps = num_leapfrog
+            if trajectory is not None:
+                num_leaps = round(min(trajectory / np.exp(np.mean(log_step)), num_leapfrog)) or 1
+            num_gradients += num_leaps
             size = np.repeat(np.exp(log_step), num_chains // num_groups).reshape(column)
             size = tf.constant(size, start.dtype)
-            chain, acceptance = log_prob.step(chain, size, fold(seed, number), root_mass, args)
+            chain, acceptance = log_prob.step(
+                chain, tf.constant(num_leaps), size, fold(seed, number), root_mass, args
+            )
             if not is_warm:
                 of_groups = acceptance.numpy().reshape(num_groups, -1).mean(axis=1)
                 tuning = tuning.after(of_groups, target_accept)
@@ -180,16 +191,14 @@ def sample_hmc(
             bar.update()
     samples, log_probs = (np.stack(part) for part in zip(*kept, strict=True))
     log_step = tuning.mean if num_warmup else tuning.log_step
-    return Samples(
-        samples, log_probs, total / (thin * num_samples), np.exp(log_step),
-        1 + num_steps * log_prob.num_leapfrog,
-    )  # fmt: skip
+    acceptance = total / (thin * num_samples)
+    return Samples(samples, log_probs, acceptance, np.exp(log_step), num_gradients)
 
 
 def _step(
     log_prob: LogProb,
-    num_leapfrog: int,
     now: _Chain,
+    num_leaps: tf.Tensor,
     step_size: tf.Tensor,
     seed: tf.Tensor,
     root_mass: tf.Tensor,
@@ -210,9 +219,7 @@ def _step(
         at = _Chain(x, *_value_and_gradient(log_prob, x, args))
         return i + 1, p + 0.5 * size * at.gradient / root_mass, at
 
-    _, p_end, end = tf.while_loop(
-        lambda i, *_: i < num_leapfrog, leap, (0, p, now), maximum_iterations=num_leapfrog
-    )
+    _, p_end, end = tf.while_loop(lambda i, *_: i < num_leaps, leap, (0, p, now))
     gain = end.log_prob - now.log_prob + _kinetic(p) - _kinetic(p_end)
     gain = tf.where(tf.math.is_finite(gain), gain, tf.cast(-np.inf, dtype))
     acceptance = tf.exp(tf.minimum(gain, 0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flowpm_ext.inference import sample_hmc
+from flowpm_ext.inference import effective_sample_size, sample_hmc
 
 MEAN = np.array([1.0, -2.0, 0.5])
 COVARIANCE = np.array([[1.0, 0.6, 0.0], [0.6, 2.0, -0.3], [0.0, -0.3, 0.5]])
@@ -107,3 +107,36 @@ def test_groups_tune_their_own_steps():
     assert np.all(np.abs(found.acceptance.reshape(2, 16).mean(1) - 0.8) < 0.06)
     with pytest.raises(ValueError, match="`num_groups` must divide the number of chains, 4"):
         sample_hmc(gaussian, np.zeros((4, 3)), 5, num_groups=3)
+
+
+def test_a_quarter_of_a_turn_forgets_and_half_of_a_turn_does_not():
+    def normal(x):
+        return -0.5 * tf.reduce_sum(x**2, axis=-1)
+
+    start = np.random.default_rng(1).normal(size=(50, 3))
+    found = [
+        sample_hmc(normal, start, 200, 100, trajectory=turn * np.pi, seed=2, progress=False)
+        for turn in (0.5, 1.0)
+    ]
+    # Squares come back after half of a turn, whose positions only change sign. 1 would be
+    # independent and 3 the same; steps of the integrator are too long here for just a quarter.
+    quarter, half = (np.mean(each.samples[1:] ** 2 * each.samples[:-1] ** 2) for each in found)
+    assert quarter < 1.8 and half > 2.2
+    quarter, half = (effective_sample_size(each.samples**2).min() for each in found)
+    assert quarter > 3 * half
+    steps = 300 * np.pi / 2 / found[0].step_size[0]
+    assert 0.6 * steps < found[0].num_gradients < 1.5 * steps  # some were before the tuning
+
+
+def test_num_leapfrog_bounds_the_steps_of_a_trajectory():
+    found = sample_hmc(
+        gaussian, np.zeros((4, 3)), 10, 0, num_leapfrog=7, trajectory=1.0, step_size=0.01,
+        progress=False,
+    )  # fmt: skip
+    assert found.num_gradients == 1 + 10 * 7
+    found = sample_hmc(
+        gaussian, np.zeros((4, 3)), 10, 0, trajectory=0.001, step_size=0.01, progress=False
+    )
+    assert found.num_gradients == 1 + 10
+    with pytest.raises(ValueError, match="`trajectory` must be positive"):
+        sample_hmc(gaussian, np.zeros((4, 3)), 10, trajectory=0.0, progress=False)
