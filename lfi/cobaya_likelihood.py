@@ -17,9 +17,9 @@ import numpy as np
 from cobaya.likelihood import Likelihood
 
 from flowpm_ext.core import checks
-from lfi.arguments import checked_names
 from lfi.dataset import read_observation
 from lfi.nle import NLE
+from lfi.prior import parameter_names
 from lfi.saving import load_estimator
 
 
@@ -53,8 +53,7 @@ class LearnedLikelihood(Likelihood):
         self._x_obs = estimator.checked_observation(x_obs, check=True)[None]
         checks.require(self._x_obs.ndim == 2, "observation", "be one", x_obs.shape)
         self._estimator = estimator
-        names = getattr(estimator.prior, "names", None)
-        self._names = checked_names(names, estimator.num_parameters, "theta")
+        self._names = parameter_names(estimator.prior, estimator.num_parameters)
 
     def get_can_support_params(self) -> list[str]:
         """Names of the parameters.

@@ -26,6 +26,7 @@ DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
 # Sharp densities want little, those that few simulations tell of want much; the weights of the
 # members say which it is.
 WEIGHT_DECAYS = (0.03, 0.3, 1.0)
+AVERAGED = 10, 100  # updates over which weights are averaged, else those of three epochs
 LEAST_WEIGHT = 1e-3  # of a member that is kept
 CHUNK = 1000  # pairs whose log density is asked for at a time
 
@@ -68,7 +69,8 @@ class Ensemble:
     ) -> "Ensemble":
         """Train all members until what was held out gets no more probable.
 
-        The learning rate falls when that stands still, and the best weights are kept.
+        The learning rate falls when that stands still. Weights are averaged over up to a
+        hundred updates, and of these averages the best are kept.
 
         Args:
             context: Shape [num, ...].
@@ -113,25 +115,27 @@ class Ensemble:
         held, kept = order[:num_held], order[num_held:]
         options = (epochs, batch_size, validation_split, learning_rate, decays.tolist(), patience,
                    seed, score and score[0], score_weight)  # fmt: skip
-        folder = checkpoint and MemberFiles(checkpoint, [context, y, slopes], options, self.members)
+        folder = None
+        if checkpoint is not None:
+            folder = MemberFiles(checkpoint, [context, y, slopes], options, self.members)
         self.histories = []
         for number, member in enumerate(self.members):
-            history = folder and folder.restored(number, member)
-            if not history:
+            history = folder.restored(number, member) if folder else None
+            if history is None:
                 member.adapt(context[kept], y[kept])
                 trained, inputs = member, context
                 if score is not None:
                     trained = ScoreTraining(member, score[0], slopes[kept], score_weight)
                     inputs = {"context": context, "score": slopes}
                 decay = float(decays[number % len(decays)])
-                trained.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
+                trained.compile(_optimizer(learning_rate, decay, len(kept) / batch_size))
                 more = callbacks(number) if callable(callbacks) else callbacks
                 # Keras shuffles by a generator of its own.
                 seed_keras(seed, number)
                 history = trained.fit(
                     _rows(inputs, kept), y[kept], batch_size=min(batch_size, len(kept)),
                     epochs=epochs, validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
-                    callbacks=[*_stopping(patience), *(more or ())],
+                    callbacks=[*_callbacks(patience), *(more or ())],
                 ).history  # fmt: skip
                 if folder:
                     folder.keep(number, member, history)
@@ -284,8 +288,20 @@ def seed_keras(seed: int, number: int) -> None:
     keras.utils.set_random_seed(integer_seed(seed, number))
 
 
-def _stopping(patience: int) -> list[keras.callbacks.Callback]:
+def _optimizer(
+    learning_rate: float, weight_decay: float, updates: float
+) -> keras.optimizers.Optimizer:
+    """AdamW that averages weights: by their noise members lose the most."""
+    momentum = 1 - 1 / np.clip(3 * updates, *AVERAGED)
+    return keras.optimizers.AdamW(
+        learning_rate, weight_decay, clipnorm=5.0, use_ema=True, ema_momentum=float(momentum)
+    )
+
+
+def _callbacks(patience: int) -> list[keras.callbacks.Callback]:
     return [
+        # First: those that follow look at, and keep, averages of weights.
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
         keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True),
         keras.callbacks.ReduceLROnPlateau(patience=max(1, patience // 3), factor=0.3),
         keras.callbacks.TerminateOnNaN(),

@@ -6,9 +6,8 @@ import numpy as np
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
-from lfi.arguments import checked_names
 from lfi.chains import Chains
-from lfi.prior import bounds
+from lfi.prior import bounds, parameter_names
 
 
 class NamedPosterior:
@@ -64,9 +63,8 @@ class NamedPosterior:
         """
         checks.require(self.is_one, "x_obs", "be one observation for chains", self.x_obs.shape)
         draws = self.sample(num_samples, seed, **options)
-        names = getattr(self.prior, "names", None)
         return Chains(
-            draws, checked_names(names, draws.shape[1], "theta"), log_prob=self.log_prob(draws),
+            draws, parameter_names(self.prior, draws.shape[1]), log_prob=self.log_prob(draws),
             bounds=np.stack(bounds(self.prior), axis=-1),
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import stateless_seed
 from flowpm_ext.core.types import TensorLike
+from lfi.arguments import checked_names
 
 
 class BoxPrior:
@@ -80,6 +81,22 @@ class BoxPrior:
         inside = tf.reduce_all((theta >= self.low) & (theta <= self.high), axis=-1)
         log_volume = float(np.sum(np.log(self.high - self.low)))
         return tf.where(inside, -log_volume, -np.inf)
+
+
+def parameter_names(prior: Any, num: int) -> list[str]:
+    """Names of the parameters of a prior, numbered ones where it has none.
+
+    Args:
+        prior: `BoxPrior` or a TFP distribution.
+        num: How many parameters there are.
+
+    Returns:
+        The names.
+
+    Raises:
+        ValueError: If the prior has not as many.
+    """
+    return checked_names(getattr(prior, "names", None), num, "theta")
 
 
 def check_prior(prior: Any) -> int:

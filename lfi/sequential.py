@@ -13,9 +13,9 @@ from tqdm import tqdm
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, integer_seed, stateless_seed
 from flowpm_ext.core.types import TensorLike
-from lfi.arguments import checked_names
 from lfi.dataset import Simulations, read_simulations, write_simulations
 from lfi.nle import NLE, ChainWarning
+from lfi.prior import parameter_names
 
 Simulator = Callable[[np.ndarray, int], TensorLike]
 
@@ -143,8 +143,8 @@ def run_rounds(
                 integer_seed(seed, 1000 + number),
                 progress,
             ).x
-            names = checked_names(getattr(estimator.prior, "names", None), theta.shape[1], "theta")
-            found = Simulations(theta, x, tuple(names), origin=mark)
+            names = tuple(parameter_names(estimator.prior, theta.shape[1]))
+            found = Simulations(theta, x, names, origin=mark)
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_simulations(path, found)

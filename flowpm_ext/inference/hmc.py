@@ -12,8 +12,12 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, standard_normal
 from flowpm_ext.core.types import TensorLike, floating
 from flowpm_ext.inference.diagnostics import effective_sample_size, r_hat
+from flowpm_ext.inference.path_integral import path_weights
 
 LogProb = Callable[..., tf.Tensor]
+FEWEST_LEAPS = 4  # of a trajectory along which a score is integrated: an even number
+# Difference of the integrals by all points and by every other, whose error is 16 times larger.
+CLEAR = 1.0
 
 
 class Samples(NamedTuple):
@@ -40,8 +44,9 @@ class _Chain(NamedTuple):
     """Where chains are."""
 
     x: tf.Tensor  # [num_chains, ...]
-    log_prob: tf.Tensor  # [num_chains]
-    gradient: tf.Tensor  # [num_chains, ...]
+    log_prob: tf.Tensor  # [num_chains], without what is known by its score alone
+    gradient: tf.Tensor  # [num_chains, ...], of all
+    score: tf.Tensor  # [num_chains, ...], of what is known by it alone; [0] where there is none
 
 
 class CompiledLogProb:
@@ -49,36 +54,68 @@ class CompiledLogProb:
 
     What the function holds besides its arguments stays as the first call found it.
 
+    A factor of the density may be known by its score alone, as networks learn it. Its part in the
+    Metropolis test is then the integral of the score along the trajectory, with cubic splines
+    through the points where the integrator asked for it anyway: no more calls, and turned round
+    it changes sign, as it must. Where splines through every other point say something else, the
+    step is refused, and so is the way back.
+
     Args:
         log_prob: As `sample_hmc` takes it.
-        jit_compile: Whether XLA compiles a step; off for log densities that it cannot.
+        jit_compile: Whether XLA compiles a step; off for log densities that it cannot, and for
+            scores.
+        score: Function of what `log_prob` takes that gives the gradient [num_chains, ...] of the
+            logarithm of one more factor.
+
+    References:
+        Remy et al. 2022, arXiv:2201.05561 (a Metropolis test by scores, along straight lines).
     """
 
-    def __init__(self, log_prob: LogProb, jit_compile: bool = True) -> None:
-        self.log_prob = log_prob
+    def __init__(
+        self, log_prob: LogProb, jit_compile: bool = True, score: LogProb | None = None
+    ) -> None:
+        self.log_prob, self.score = log_prob, score
+        self.start = tf.function(functools.partial(_start, log_prob, score), autograph=False)
         self.step = tf.function(
-            functools.partial(_step, log_prob), jit_compile=jit_compile, autograph=False
-        )
-        self.value_and_gradient = tf.function(
-            functools.partial(_value_and_gradient, log_prob), autograph=False
-        )
+            functools.partial(_step, log_prob, score),
+            jit_compile=jit_compile and score is None, autograph=False,
+        )  # fmt: skip
+
+    def num_leaps(self, num_leapfrog: int, trajectory: float | None, step_size: float) -> int:
+        """Steps of the integrator in a trajectory."""
+        wanted = num_leapfrog
+        if trajectory is not None:
+            wanted = max(1, round(min(trajectory / step_size, num_leapfrog)))
+        return wanted if self.score is None else max(FEWEST_LEAPS, wanted + wanted % 2)
+
+    def weights(self, num_leaps: int, most: int, dtype: tf.DType) -> tf.Tensor:
+        """Of integrals of the score along a trajectory, by all points and by every other.
+
+        They are of one shape for all numbers of steps up to the most, to be traced once.
+        """
+        if self.score is None:
+            return tf.zeros([2, 0, 0], dtype)
+        weights = np.zeros([2, most + 1, most + 1])
+        for kind, skip in enumerate((1, 2)):
+            weights[kind, : num_leaps + 1, : num_leaps + 1] = path_weights(num_leaps, skip)
+        return tf.constant(weights, dtype)
 
 
 class _Tuning(NamedTuple):
     """Dual averaging of the logarithm of the step size (Nesterov 2009)."""
 
-    centre: float
+    centre: np.ndarray  # [num_groups]
     log_step: np.ndarray  # [num_groups]
     mean: np.ndarray | float = 0.0
     error: np.ndarray | float = 0.0
     count: int = 0
 
-    def after(self, acceptance: np.ndarray, target: float) -> "_Tuning":
+    def after(self, acceptance: np.ndarray, target: float, longest: float) -> "_Tuning":
         """The state after steps with these mean probabilities of acceptance, [num_groups]."""
         count = self.count + 1
         rate = 1 / (count + 10)
         error = (1 - rate) * self.error + rate * (target - acceptance)
-        log_step = self.centre - np.sqrt(count) / 0.05 * error
+        log_step = np.minimum(self.centre - np.sqrt(count) / 0.05 * error, np.log(longest))
         weight = count**-0.75
         mean = weight * log_step + (1 - weight) * self.mean
         return _Tuning(self.centre, log_step, mean, error, count)
@@ -93,7 +130,7 @@ def sample_hmc(
     args: Sequence[tf.Tensor] = (),
     num_leapfrog: int = 10,
     trajectory: float | None = None,
-    step_size: float = 0.1,
+    step_size: TensorLike = 0.1,
     target_accept: float = 0.8,
     mass: TensorLike = 1.0,
     num_groups: int = 1,
@@ -121,7 +158,7 @@ def sample_hmc(
             steps of the integrator as it takes at the present step size. A quarter of a turn,
             pi / 2, forgets most of a normal density that `mass` makes round, and half of a turn
             nothing.
-        step_size: First step of the integrator, in units of 1 / sqrt(mass).
+        step_size: First step of the integrator, in units of 1 / sqrt(mass), or one for each group.
         target_accept: Probability of acceptance to tune for.
         mass: Inverse variance of each component, of a shape that broadcasts to one chain.
         num_groups: Groups of equally many chains, one group after the other: those of one
@@ -161,9 +198,13 @@ def sample_hmc(
     root_mass, args = tf.sqrt(tf.cast(mass, start.dtype)), tuple(args)
     if not isinstance(log_prob, CompiledLogProb):
         log_prob = CompiledLogProb(log_prob, jit_compile)
-    chain = _Chain(start, *log_prob.value_and_gradient(start, args))
+    chain = log_prob.start(start, args)
     checks.finite(chain.log_prob, "log_prob(start)")
-    tuning = _Tuning(np.log(10 * step_size), np.full(num_groups, np.log(step_size)))
+    most, longest = log_prob.num_leaps(num_leapfrog, None, 1.0), np.inf
+    if log_prob.score is not None and trajectory is not None:
+        longest = trajectory / FEWEST_LEAPS
+    first = np.broadcast_to(np.minimum(step_size, longest).astype(np.float64), [num_groups])
+    tuning = _Tuning(np.log(10 * first), np.log(first))
     kept, total, num_gradients = [], np.zeros(num_chains), 1
     column = [num_chains] + [1] * (start.shape.rank - 1)
     num_steps = num_warmup + thin * num_samples
@@ -171,18 +212,22 @@ def sample_hmc(
         for number in range(num_steps):
             is_warm = number >= num_warmup
             log_step = tuning.mean if is_warm and num_warmup else tuning.log_step
-            num_leaps = num_leapfrog
-            if trajectory is not None:
-                num_leaps = round(min(trajectory / np.exp(np.mean(log_step)), num_leapfrog)) or 1
+            num_leaps = log_prob.num_leaps(num_leapfrog, trajectory, np.exp(np.mean(log_step)))
             num_gradients += num_leaps
             size = np.repeat(np.exp(log_step), num_chains // num_groups).reshape(column)
             size = tf.constant(size, start.dtype)
             chain, acceptance = log_prob.step(
-                chain, tf.constant(num_leaps), size, fold(seed, number), root_mass, args
+                chain,
+                tf.constant(num_leaps),
+                log_prob.weights(num_leaps, most, start.dtype),
+                size,
+                fold(seed, number),
+                root_mass,
+                args,
             )
             if not is_warm:
                 of_groups = acceptance.numpy().reshape(num_groups, -1).mean(axis=1)
-                tuning = tuning.after(of_groups, target_accept)
+                tuning = tuning.after(of_groups, target_accept, longest)
             else:
                 total += acceptance.numpy()
                 if (number - num_warmup) % thin == thin - 1:
@@ -197,8 +242,10 @@ def sample_hmc(
 
 def _step(
     log_prob: LogProb,
+    score: LogProb | None,
     now: _Chain,
     num_leaps: tf.Tensor,
+    weights: tf.Tensor,
     step_size: tf.Tensor,
     seed: tf.Tensor,
     root_mass: tf.Tensor,
@@ -213,14 +260,22 @@ def _step(
     # Momenta in units in which every mass is one, and positions that go with them.
     p = standard_normal(now.x.shape, fold(seed, 0), dtype)
 
-    def leap(i: tf.Tensor, p: tf.Tensor, at: _Chain) -> tuple:
+    def leap(i: tf.Tensor, p: tf.Tensor, at: _Chain, path: tuple) -> tuple:
         p += 0.5 * size * at.gradient / root_mass
-        x = at.x + size * p / root_mass
-        at = _Chain(x, *_value_and_gradient(log_prob, x, args))
-        return i + 1, p + 0.5 * size * at.gradient / root_mass, at
+        at = _start(log_prob, score, at.x + size * p / root_mass, args)
+        path = _along(path, i + 1, at, score)
+        return i + 1, p + 0.5 * size * at.gradient / root_mass, at, path
 
-    _, p_end, end = tf.while_loop(lambda i, *_: i < num_leaps, leap, (0, p, now))
+    path = () if score is None else tuple(tf.TensorArray(dtype, num_leaps + 1) for _ in range(2))
+    path = _along(path, 0, now, score)
+    _, p_end, end, path = tf.while_loop(lambda i, *_: i < num_leaps, leap, (0, p, now, path))
     gain = end.log_prob - now.log_prob + _kinetic(p) - _kinetic(p_end)
+    if score is not None:
+        x, force = (tf.reshape(part.stack(), [-1, num_chains, now.x[0].shape.num_elements()])
+                    for part in path)  # fmt: skip
+        weights = weights[:, : num_leaps + 1, : num_leaps + 1]
+        work = tf.einsum("kij,inx,jnx->kn", weights, force, x - x[:1])
+        gain += tf.where(tf.abs(work[0] - work[1]) < CLEAR, work[0], tf.cast(-np.inf, dtype))
     gain = tf.where(tf.math.is_finite(gain), gain, tf.cast(-np.inf, dtype))
     acceptance = tf.exp(tf.minimum(gain, 0))
     is_taken = uniform < acceptance
@@ -228,17 +283,24 @@ def _step(
     def choose(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         return tf.where(tf.reshape(is_taken, [-1] + [1] * (new.shape.rank - 1)), new, old)
 
-    return tf.nest.map_structure(choose, end, now), acceptance
+    chosen = tf.nest.map_structure(choose, end[:3], now[:3])
+    held = now.score if score is None else choose(end.score, now.score)
+    return _Chain(*chosen, held), acceptance
+
+
+def _along(path: tuple, i: tf.Tensor, at: _Chain, score: LogProb | None) -> tuple:
+    """The points of a trajectory and the scores there, with one more of each."""
+    if score is None:
+        return path
+    return path[0].write(i, at.x), path[1].write(i, at.score)
 
 
 def _kinetic(p: tf.Tensor) -> tf.Tensor:
     return 0.5 * tf.reduce_sum(p**2, axis=list(range(1, p.shape.rank)))
 
 
-def _value_and_gradient(
-    log_prob: LogProb, x: tf.Tensor, args: tuple
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Log densities [num_chains] and their gradients [num_chains, ...]."""
+def _start(log_prob: LogProb, score: LogProb | None, x: tf.Tensor, args: tuple) -> _Chain:
+    """Chains at x, with all that a step needs to know there."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = log_prob(x, *args)
@@ -246,4 +308,10 @@ def _value_and_gradient(
         value.shape.is_compatible_with(x.shape[:1]),
         "log_prob", f"give one number for each of {x.shape[0]} chains", value,
     )  # fmt: skip
-    return value, tape.gradient(value, x)
+    gradient = tape.gradient(value, x, unconnected_gradients="zero")
+    if score is None:
+        return _Chain(x, value, gradient, tf.zeros([0], x.dtype))
+    more = score(x, *args)
+    rule = "give a gradient of the shape of x"
+    checks.require(more.shape.is_compatible_with(x.shape), "score", rule, more.shape)
+    return _Chain(x, value, gradient + more, more)
