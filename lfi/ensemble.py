@@ -12,6 +12,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, generator, integer_seed
 from flowpm_ext.core.types import TensorLike
+from flowpm_ext.nn import WeightAverage
 from lfi.density import ConditionalDensity, CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity
 from lfi.member_files import MemberFiles
 from lfi.scored import ScoreTraining
@@ -26,7 +27,7 @@ DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
 # Sharp densities want little, those that few simulations tell of want much; the weights of the
 # members say which it is.
 WEIGHT_DECAYS = (0.03, 0.3, 1.0)
-AVERAGED = 10, 100  # updates over which weights are averaged, else those of three epochs
+AVERAGING = 0.99  # of weights over updates: by their noise members lose the most
 LEAST_WEIGHT = 1e-3  # of a member that is kept
 CHUNK = 1000  # pairs whose log density is asked for at a time
 
@@ -128,7 +129,7 @@ class Ensemble:
                     trained = ScoreTraining(member, score[0], slopes[kept], score_weight)
                     inputs = {"context": context, "score": slopes}
                 decay = float(decays[number % len(decays)])
-                trained.compile(_optimizer(learning_rate, decay, len(kept) / batch_size))
+                trained.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
                 more = callbacks(number) if callable(callbacks) else callbacks
                 # Keras shuffles by a generator of its own.
                 seed_keras(seed, number)
@@ -288,20 +289,10 @@ def seed_keras(seed: int, number: int) -> None:
     keras.utils.set_random_seed(integer_seed(seed, number))
 
 
-def _optimizer(
-    learning_rate: float, weight_decay: float, updates: float
-) -> keras.optimizers.Optimizer:
-    """AdamW that averages weights: by their noise members lose the most."""
-    momentum = 1 - 1 / np.clip(3 * updates, *AVERAGED)
-    return keras.optimizers.AdamW(
-        learning_rate, weight_decay, clipnorm=5.0, use_ema=True, ema_momentum=float(momentum)
-    )
-
-
 def _callbacks(patience: int) -> list[keras.callbacks.Callback]:
     return [
         # First: those that follow look at, and keep, averages of weights.
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+        WeightAverage(AVERAGING),
         keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True),
         keras.callbacks.ReduceLROnPlateau(patience=max(1, patience // 3), factor=0.3),
         keras.callbacks.TerminateOnNaN(),

@@ -8,12 +8,20 @@ from typing import Any
 
 # Public name and the module it comes from; a module that is itself public stands for itself.
 _PUBLIC = {
+    "Denoiser": "priors.denoiser",
     "GaussianLikelihood": "priors.likelihood",
+    "GaussianScore": "priors.score",
+    "HybridScore": "priors.score",
+    "ImageSamples": "priors.posterior",
+    "LearnedScore": "priors.score",
     "MassMap": "priors.mass_mapping",
     "WienerResult": "priors.wiener",
     "mass_map": "priors.mass_mapping",
     "operators": "priors.operators",
     "power_map": "flowpm_ext.fields",
+    "probability_flow": "priors.flow",
+    "sample_posterior": "priors.posterior",
+    "sample_prior": "priors.posterior",
     "wiener_adjoint": "priors.wiener",
     "wiener_filter": "priors.wiener",
     "wiener_samples": "priors.wiener",

@@ -253,14 +253,21 @@ def _whitened_solution(likelihood, root, right, tolerance, max_iterations) -> Li
         product = tf.math.real(tf.math.conj(a) * b)
         return tf.reduce_sum(weights * product, axis=[-2, -1], keepdims=True)
 
-    inverse = 1 / (1 + root**2 * _mean_information(likelihood))
+    inverse = 1 / (1 + root**2 * mean_information(likelihood))
     return conjugate_gradients(apply, right, dot, tolerance, max_iterations, lambda u: inverse * u)
 
 
-def _mean_information(likelihood: GaussianLikelihood) -> tf.Tensor:
+def mean_information(likelihood: GaussianLikelihood) -> tf.Tensor:
     """A' N^-1 A as if it were the same everywhere: exact for even noise and no mask.
 
     The response of A' A to a point gives its spectrum, the mean precision its scale.
+
+    Args:
+        likelihood: Data of a map of shape [ny, nx].
+
+    Returns:
+        Information of each mode (1 / square of the map's unit), [ny, nx // 2 + 1], complex with
+        no imaginary part.
     """
     point = tf.one_hot(0, math.prod(likelihood.op.shape), dtype=likelihood.dtype)
     # Scaled before it is transformed: XLA would evaluate what has no input while it compiles.

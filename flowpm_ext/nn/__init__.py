@@ -1,9 +1,22 @@
 """Keras blocks of any dimension, with periodic, reflecting or zero padding."""
 
 from flowpm_ext.nn.convolution import Convolution, pad
+from flowpm_ext.nn.level_unet import LevelUNet
 from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
 from flowpm_ext.nn.residual import ResNet, SmallCNN
 from flowpm_ext.nn.training import OwnLoss
 from flowpm_ext.nn.unet import UNet
+from flowpm_ext.nn.weight_average import WeightAverage
 
-__all__ = ["ConvGRU", "ConvLSTM", "Convolution", "OwnLoss", "ResNet", "SmallCNN", "UNet", "pad"]
+__all__ = [
+    "ConvGRU",
+    "ConvLSTM",
+    "Convolution",
+    "LevelUNet",
+    "OwnLoss",
+    "ResNet",
+    "SmallCNN",
+    "UNet",
+    "WeightAverage",
+    "pad",
+]
