@@ -28,6 +28,9 @@ from priors.wiener import wiener_samples
 
 NUM_LEVELS = 12
 WIDEST = 10.0  # first level of noise, in root mean squares of the image, at the most
+# Last level by default: with less noise errors of a network, divided by the square of the noise,
+# carry chains away from what it has seen.
+LEAST = 0.4
 FLOW_STEPS = 4  # between levels
 FEWEST_DRAWS = 4  # of a chain: R-hat and the effective size need them
 TRAJECTORY = math.pi / 2  # a quarter of a turn around a posterior that is about round
@@ -81,7 +84,7 @@ def sample_posterior(
         num_chains: Chains, side by side; by default one for ten draws, 4 to 16.
         sigmas: Falling noise levels on the prior (the unit of the image); by default twelve from
             the largest that the score knows, at most ten root mean squares of the image, to the
-            smallest; none for a Gaussian prior, which needs no noise.
+            smallest, at least 0.4 of one; none for a Gaussian prior, which needs no noise.
         steps_per_level: Steps of the chains at each level but the last.
         num_warmup: Steps at the last level before the draws, which tune the step sizes.
         num_leapfrog: Scores in each step at the most.
@@ -220,7 +223,8 @@ def _levels(score: AbstractScore, sigmas: Sequence[float] | None) -> np.ndarray:
         if isinstance(score, GaussianScore):
             return np.zeros(1)
         first = max(min(score.sigma_max, WIDEST * score.scale), score.sigma_min)
-        return np.geomspace(first, score.sigma_min, NUM_LEVELS)
+        last = max(score.sigma_min, min(LEAST * score.scale, first))
+        return np.unique(np.geomspace(first, last, NUM_LEVELS))[::-1]
     sigmas = np.atleast_1d(np.asarray(sigmas, np.float64))
     falls = sigmas.ndim == 1 and sigmas.size > 0 and bool(np.all(np.diff(sigmas) < 0))
     checks.require(falls, "sigmas", "be one number or several that fall", sigmas)
