@@ -1,5 +1,6 @@
 """Densities that were trained side by side, and speak as one."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
 # members say which it is.
 WEIGHT_DECAYS = (0.03, 0.3, 1.0)
 AVERAGING = 0.99  # of weights over updates: by their noise members lose the most
+# Before training ends: where an epoch has few, averages of weights stand still for many epochs.
+LEAST_UPDATES = 500
 LEAST_WEIGHT = 1e-3  # of a member that is kept
 CHUNK = 1000  # pairs whose log density is asked for at a time
 
@@ -82,7 +85,8 @@ class Ensemble:
             learning_rate: The first one.
             weight_decay: Part of each weight that an update takes away, times the learning rate;
                 several go round among the members.
-            patience: Epochs without improvement before training ends.
+            patience: Epochs without improvement before training ends; more where they have fewer
+                than 500 updates.
             callbacks: More of Keras, for all members; or a function that gives those of the
                 member of a number.
             seed: Of the split and the order of pairs.
@@ -114,6 +118,8 @@ class Ensemble:
         checks.require(enough, "y", f"be more than {y.shape[1]} to train on", len(y) - num_held)
         order = np.random.default_rng(seed).permutation(len(y))
         held, kept = order[:num_held], order[num_held:]
+        batch_size = min(batch_size, len(kept))
+        patience = max(patience, math.ceil(LEAST_UPDATES * batch_size / len(kept)))
         options = (epochs, batch_size, validation_split, learning_rate, decays.tolist(), patience,
                    seed, score and score[0], score_weight)  # fmt: skip
         folder = None
@@ -134,8 +140,8 @@ class Ensemble:
                 # Keras shuffles by a generator of its own.
                 seed_keras(seed, number)
                 history = trained.fit(
-                    _rows(inputs, kept), y[kept], batch_size=min(batch_size, len(kept)),
-                    epochs=epochs, validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
+                    _rows(inputs, kept), y[kept], batch_size=batch_size, epochs=epochs,
+                    validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
                     callbacks=[*_callbacks(patience), *(more or ())],
                 ).history  # fmt: skip
                 if folder:
