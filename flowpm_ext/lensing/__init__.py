@@ -8,6 +8,7 @@ from flowpm_ext.lensing.observe import observe
 from flowpm_ext.lensing.planes import LensPlanes
 from flowpm_ext.lensing.raytracing import RayTracedMaps, multiplane
 from flowpm_ext.lensing.reading import MapDataset
+from flowpm_ext.lensing.recombination import recombined
 from flowpm_ext.lensing.shear import ConvergenceModes, convergence, shear
 from flowpm_ext.lensing.theory_maps import (
     coloured,
@@ -36,6 +37,7 @@ __all__ = [
     "lognormal_shift",
     "multiplane",
     "observe",
+    "recombined",
     "shear",
     "write_maps",
 ]

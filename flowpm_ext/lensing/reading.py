@@ -1,5 +1,6 @@
 """Sets of simulated maps as they train networks: streamed from disk, shuffled, split."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import tensorflow as tf
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
 from flowpm_ext.lensing.datasets import FIX, FORMAT_VERSION, KIND, SHARDS, Failure, read_failures
+from flowpm_ext.lensing.maps import convergence_maps
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 GOLDEN = (np.sqrt(5) - 1) / 2
@@ -51,6 +53,8 @@ class MapDataset:
         """Names of the parameters."""
         self.map_shape: tuple[int, ...] = next(shape for _, _, shape, _ in shards if shape[0])
         """(ny, nx, num_bins)."""
+        self.field_size_deg: float = _field_size(self.paths[0])
+        """Side of the field of a map (degrees)."""
         self._shard = np.repeat(np.arange(len(shards)), [len(index) for _, index, *_ in shards])
         self._row = np.concatenate([np.arange(len(index)) for _, index, *_ in shards])
 
@@ -58,6 +62,11 @@ class MapDataset:
     def num_maps(self) -> int:
         """Number of maps."""
         return len(self.index)
+
+    @property
+    def pixel_size_arcmin(self) -> float:
+        """Side of a pixel (arcmin)."""
+        return 60 * self.field_size_deg / self.map_shape[1]
 
     @property
     def failures(self) -> list[Failure]:
@@ -206,3 +215,11 @@ def _header(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]
         theta = file["theta"]
         names = tuple(json.loads(theta.attrs["names"]))
         return theta[:], file["index"][:], file["convergence"].shape[1:], names
+
+
+def _field_size(path: pathlib.Path) -> float:
+    """Side of the field of a shard (degrees), as it was asked for or by default."""
+    with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
+        options = json.loads(file.attrs["identity"])["options"]
+    default = inspect.signature(convergence_maps).parameters["field_size_deg"].default
+    return float(options.get("field_size_deg", default))
