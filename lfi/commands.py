@@ -5,12 +5,11 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
-import keras
 import numpy as np
-from tqdm import tqdm
 
 from flowpm_ext.core import checks
 from flowpm_ext.io import claimed_folder
+from flowpm_ext.nn import EpochBar
 from lfi import dataset, plot
 from lfi.chains import Chains, with_suffix
 from lfi.dataset import Simulations
@@ -96,20 +95,6 @@ def sample(options: argparse.Namespace) -> None:
         print(f"R-hat at most {posterior.r_hat.max():.3f}; at least {posterior.ess.min():.0f} of "
               f"{options.num} draws independent")  # fmt: skip
     print(f"draws and figure: {', '.join(str(file) for file in files if file.exists())}")
-
-
-class EpochBar(keras.callbacks.Callback):
-    """A progress bar of epochs for each training, with the loss of what is held out."""
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.bar = tqdm(total=self.params["epochs"], unit="epoch")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.bar.set_postfix({"held out": f"{(logs or {}).get('val_loss', np.nan):.3f}"}, False)
-        self.bar.update()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self.bar.close()
 
 
 def require_new(paths: Sequence[pathlib.Path], overwrite: bool) -> None:

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 
 from flowpm_ext.core import checks
+from flowpm_ext.nn import EpochBar
 from flowpm_ext.nn.residual import ResNet, SmallCNN
 from lfi import dataset, plot
 from lfi.chains import with_suffix
-from lfi.commands import EpochBar, require_new
+from lfi.commands import require_new
 from lfi.compressors import Compressor
 from lfi.dataset import Observation, Simulations
 from lfi.saving import load_keras

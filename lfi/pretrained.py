@@ -11,7 +11,8 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.io import claimed_folder
-from lfi.commands import EpochBar, require_new
+from flowpm_ext.nn import EpochBar
+from lfi.commands import require_new
 from lfi.compressors import Compressor
 from lfi.lognormal_field import LognormalField
 from lfi.npe import NPE, Posterior

@@ -27,7 +27,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.fields.gaussian import checked_power
-from flowpm_ext.nn import LevelUNet, OwnLoss, WeightAverage
+from flowpm_ext.nn import LevelUNet, OwnLoss, SpectralNorm, WeightAverage
 from flowpm_ext.nn.convolution import PADDINGS
 from flowpm_ext.nn.level_unet import spread
 from flowpm_ext.numerics import fourier
@@ -65,6 +65,8 @@ class Denoiser(OwnLoss, keras.Model):
             `priors.power_map` gives it; the network then learns only what the Wiener filter
             leaves. For maps with one channel.
         augment: Whether training mirrors maps, and turns square ones by quarter turns.
+        spectral_limit: The most that a kernel of the U-Net may stretch its input, as a matrix;
+            None for no limit.
         seed: Of noise and turns.
         **options: Of a Keras model.
 
@@ -92,6 +94,7 @@ class Denoiser(OwnLoss, keras.Model):
         network: keras.layers.Layer | None = None,
         power: TensorLike | None = None,
         augment: bool = False,
+        spectral_limit: float | None = None,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -107,8 +110,9 @@ class Denoiser(OwnLoss, keras.Model):
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
         self.channels, self.padding, self.rank = channels, padding, rank
         self.ema_momentum, self.augment, self.seed = ema_momentum, augment, seed
-        self.network = network
-        self.unet = network or LevelUNet(self.filters, channels, kernel_size, rank, padding)
+        self.network, self.spectral_limit = network, spectral_limit
+        limit = None if spectral_limit is None else SpectralNorm(spectral_limit)
+        self.unet = network or LevelUNet(self.filters, channels, kernel_size, rank, padding, limit)
         self._first_scale = scale
         self._add_bands(scale)
         self._add_power(power)
@@ -374,7 +378,7 @@ class Denoiser(OwnLoss, keras.Model):
     def get_config(self) -> dict[str, Any]:
         names = (
             "name", "filters", "sigma_min", "sigma_max", "channels", "padding", "kernel_size",
-            "ema_momentum", "rank", "augment", "seed",
+            "ema_momentum", "rank", "augment", "spectral_limit", "seed",
         )  # fmt: skip
         network = self.network and keras.saving.serialize_keras_object(self.network)
         shape = None if self.power is None else list(self.power.shape)

@@ -67,6 +67,7 @@ class Convolution(keras.layers.Layer):
         is_transposed: Whether each cell makes a patch, and not each patch a cell.
         activation: Of the result; none by default.
         kernel_initializer: Of the kernel.
+        kernel_constraint: Of the kernel, such as a `SpectralNorm`; None for none.
         **options: Of a Keras layer.
 
     Raises:
@@ -84,6 +85,7 @@ class Convolution(keras.layers.Layer):
         is_transposed: bool = False,
         activation: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
+        kernel_constraint: keras.constraints.Constraint | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -102,9 +104,11 @@ class Convolution(keras.layers.Layer):
             padding="valid",
             activation=activation,
             kernel_initializer=kernel_initializer,
+            kernel_constraint=kernel_constraint,
         )
         self.activation = activation
         self.kernel_initializer = kernel_initializer
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         self.inner.build(shape)
@@ -127,4 +131,5 @@ class Convolution(keras.layers.Layer):
             "is_transposed": self.is_transposed,
             "activation": self.activation,
             "kernel_initializer": self.kernel_initializer,
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
         }

@@ -19,13 +19,13 @@ LEVEL_WIDTH = 64
 class _LevelBlock(keras.layers.Layer):
     """Two convolutions around a shortcut; the noise level scales and shifts what is between."""
 
-    def __init__(self, width: int, kernel_size: int, rank: int, padding: str) -> None:
+    def __init__(self, width: int, **options: Any) -> None:
         super().__init__()
-        options = {"kernel_size": kernel_size, "rank": rank, "padding": padding}
         self.width = width
         self.first = Convolution(width, **options)
         self.last = Convolution(width, kernel_initializer="zeros", **options)
-        self.shortcut = keras.layers.Dense(width, use_bias=False)
+        constraint = options["kernel_constraint"]
+        self.shortcut = keras.layers.Dense(width, use_bias=False, kernel_constraint=constraint)
         self.modulation = keras.layers.Dense(2 * width, kernel_initializer="zeros")
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -54,6 +54,7 @@ class LevelUNet(keras.layers.Layer):
         kernel_size: Odd width of the kernels in cells.
         rank: Dimensions of space: 1, 2 or 3.
         padding: "periodic", "reflect" or "zero".
+        kernel_constraint: Of the kernels that maps go through, such as a `SpectralNorm`.
         **options: Of a Keras layer.
 
     Raises:
@@ -71,22 +72,26 @@ class LevelUNet(keras.layers.Layer):
         kernel_size: int = 3,
         rank: int = 2,
         padding: str = "periodic",
+        kernel_constraint: keras.constraints.Constraint | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         checks.require(len(filters) > 0, "filters", "name a scale", filters)
         self.filters, self.out_channels = tuple(filters), out_channels
         self.kernel_size, self.rank, self.padding = kernel_size, rank, padding
-        options = (kernel_size, rank, padding)
+        self.kernel_constraint = constraint = keras.constraints.get(kernel_constraint)
+        patches = {"rank": rank, "stride": 2, "kernel_constraint": constraint}
+        options = {
+            "kernel_size": kernel_size, "rank": rank, "padding": padding,
+            "kernel_constraint": constraint,
+        }  # fmt: skip
         coarser, finer = self.filters[1:], self.filters[:-1]
         self.levels = [keras.layers.Dense(LEVEL_WIDTH, "gelu") for _ in range(2)]
-        self.down = [_LevelBlock(width, *options) for width in self.filters]
-        self.pool = [Convolution(width, rank=rank, stride=2) for width in coarser]
-        self.unpool = [
-            Convolution(width, rank=rank, stride=2, is_transposed=True) for width in finer
-        ]
-        self.up = [_LevelBlock(width, *options) for width in finer]
-        self.last = Convolution(out_channels, *options, kernel_initializer="zeros")
+        self.down = [_LevelBlock(width, **options) for width in self.filters]
+        self.pool = [Convolution(width, **patches) for width in coarser]
+        self.unpool = [Convolution(width, is_transposed=True, **patches) for width in finer]
+        self.up = [_LevelBlock(width, **options) for width in finer]
+        self.last = Convolution(out_channels, **options, kernel_initializer="zeros")
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         space = (None,) * (self.rank + 1)
@@ -117,13 +122,15 @@ class LevelUNet(keras.layers.Layer):
         return self.last(x)
 
     def compute_output_shape(
-        self, shape: tuple[int | None, ...], level: tuple | None = None
+        self, x_shape: tuple[int | None, ...], level_shape: tuple | None = None
     ) -> tuple[int | None, ...]:
-        return (*shape[:-1], self.out_channels)
+        return (*x_shape[:-1], self.out_channels)
 
     def get_config(self) -> dict[str, Any]:
         names = ("filters", "out_channels", "kernel_size", "rank", "padding")
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        constraint = keras.constraints.serialize(self.kernel_constraint)
+        own = {name: getattr(self, name) for name in names} | {"kernel_constraint": constraint}
+        return super().get_config() | own
 
 
 def spread(values: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
