@@ -29,6 +29,7 @@ setup(
     packages=find_packages(include=["flowpm_ext*", "lfi*", "priors*", "rim*"]),
     package_data={
         "lfi": ["weights/README.md", "weights/*/*.keras", "weights/*/estimator/*"],
+        "priors": ["weights/README.md", "weights/*/*"],
         "rim": ["weights/*.keras", "weights/README.md"],
     },
     install_requires=[

@@ -1,4 +1,5 @@
-"""Command line: `python -m priors map CATALOGUE ...` makes a mass map of a shear catalogue."""
+"""Command line: `python -m priors map CATALOGUE ...` makes a mass map of a shear catalogue, and
+`python -m priors train MAPS` learns the prior of one."""
 
 import argparse
 import pathlib
@@ -9,6 +10,7 @@ from typing import Any
 
 from flowpm_ext.command_line import OneLineParser, quiet_start, run_command
 from flowpm_ext.io import staged_folder
+from priors.train_command import add_train, run_train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where it was interrupted.
     """
     options = build_parser().parse_args(arguments)
+    if options.command == "train":
+        kept = "finished simulations and epochs are kept, the same command goes on from there."
+        return run_command("priors train", lambda: run_train(options), lambda: kept)
     return run_command("priors map", lambda: run_map(options), lambda: "nothing was written.")
 
 
@@ -35,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m priors", description="Inverse problems with priors from data."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_train(commands)
     about = "Map the mass in front of a shear catalogue."
     add = commands.add_parser("map", help=about, description=about).add_argument
     add("catalogue", nargs="?", metavar="CATALOGUE", help="FITS, HDF5 or ECSV table of galaxies")
@@ -44,9 +50,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--nz", metavar="FILE", help="redshift distribution: lower edge of a bin, galaxies in it")
     add("--clusters", metavar="FILE", help="positions to stack on: id, ra, dec, z")
     add("--out", metavar="DIR", required=True, help="folder for the maps, figure and report")
-    add("--pixel-size-arcmin", type=float, default=0.29, metavar="SIZE", help="default: 0.29")
-    add("--prior", choices=("wiener", "ks"), default="wiener", help="default: wiener")
+    add("--pixel-size-arcmin", type=float, metavar="SIZE", help="default: 0.29, or that of the "
+        "maps that the prior has learned from")  # fmt: skip
+    add("--prior", choices=("wiener", "learned", "sparse", "ks"), default="wiener",
+        help="default: wiener")  # fmt: skip
+    add("--weights", metavar="DIR", help="of --prior learned: what `train` wrote; default: those "
+        "that come with the package")  # fmt: skip
     add("--num-samples", type=int, default=0, metavar="N", help="posterior draws to keep")
+    add("--num-nulls", type=int, default=0, metavar="N", help="of --prior learned or sparse: "
+        "surveys turned at random, to compare with")  # fmt: skip
     add("--max-iterations", type=int, default=500, metavar="N", help="of the solver; default: 500")
     add("--seed", type=int, default=0, help="seed of every random draw; default: 0")
     add("--cosmology", choices=("planck15", "planck18"), default="planck18")
@@ -98,13 +110,16 @@ def run_map(options: argparse.Namespace) -> None:
 def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
     """The map of the catalogue, and the clusters on it."""
     from priors.catalogue import read_clusters, read_shear_catalogue
-    from priors.mass_mapping import mass_map
-    from priors.shear_map import survey_grid
+    from priors.map_prior import load_prior
+    from priors.mass_mapping import chosen_grid, mass_map
     from priors.stacking import on_grid
 
     catalogue = read_shear_catalogue(options.catalogue, options.columns, options.flip_e2)
+    weights = load_prior(options.weights) if options.weights else None
     if grid is None:
-        grid = survey_grid(catalogue, options.pixel_size_arcmin, options.padding_arcmin)
+        grid = chosen_grid(
+            catalogue, options.prior, options.pixel_size_arcmin, options.padding_arcmin, weights
+        )
     # Before the long work, since they may all lie elsewhere.
     clusters = read_clusters(options.clusters) if options.clusters else None
     if clusters is not None:
@@ -113,7 +128,7 @@ def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
         catalogue, options.nz, prior=options.prior, num_samples=options.num_samples,
         seed=options.seed, cosmo=_cosmology(options), grid=grid,
         smoothing_arcmin=options.smoothing_arcmin, max_iterations=options.max_iterations,
-        verbose=1,
+        weights=weights, num_nulls=options.num_nulls, verbose=1,
     )  # fmt: skip
     return {"mass_map": made, "clusters": clusters}
 

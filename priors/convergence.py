@@ -25,11 +25,15 @@ Solution = TypeVar("Solution", bound=Solved)
 
 
 class NotConvergedWarning(UserWarning):
-    """Conjugate gradients stopped before they reached the tolerance."""
+    """A solver stopped before it reached the tolerance."""
 
 
 def warned(
-    result: Solution, tolerance: float, max_iterations: int, stacklevel: int = 3
+    result: Solution,
+    tolerance: float,
+    max_iterations: int,
+    stacklevel: int = 3,
+    solver: str = "The Wiener filter",
 ) -> Solution:
     """The solution, after a warning where it is known not to have converged.
 
@@ -38,6 +42,7 @@ def warned(
         tolerance: Relative residual that was asked for.
         max_iterations: Steps that it was allowed.
         stacklevel: Calls between the warning and the line that it names, as in `warnings.warn`.
+        solver: What stopped, for the message.
 
     Returns:
         `result` as it is.
@@ -45,7 +50,7 @@ def warned(
     if not has_converged(result, tolerance, max_iterations):
         worst = np.max(result.residual)
         warnings.warn(
-            f"The Wiener filter stopped after {int(result.iterations)} iterations at a relative "
+            f"{solver} stopped after {int(result.iterations)} iterations at a relative "
             f"residual of {worst:.1e}; the tolerance is {tolerance:.1e}. Raise "
             "`max_iterations`, or `tolerance` where rounding in float32 keeps it from being "
             "reached.",

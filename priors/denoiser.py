@@ -35,6 +35,7 @@ from priors.bands import noise_covariance, principal, scale_bands
 
 PACKAGE = "priors"
 CHUNK = 64  # maps at a time
+MOST_NOISE = 5.0  # standard deviations of noise on the highest peak that training shows
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -126,6 +127,10 @@ class Denoiser(OwnLoss, keras.Model):
             weight = self.add_weight(shape=value.shape, trainable=False, name=f"band_{name}")
             weight.assign(value)
             setattr(self, name, weight)
+        self.highest = self.add_weight(
+            shape=found[1].shape, initializer=keras.initializers.Constant(np.inf),
+            trainable=False, name="band_highest",
+        )  # fmt: skip
         self.is_adapted = self.add_weight(
             shape=(), initializer="zeros", trainable=False, name="is_adapted"
         )
@@ -266,7 +271,15 @@ class Denoiser(OwnLoss, keras.Model):
         return y if y.shape.rank == self.rank + 2 or not self.rank else y[..., None]
 
     def _whitened(self, bands: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-        return bands / tf.sqrt(self.variance + spread(sigma, bands) ** 2)
+        """Bands of variance 1, none higher than training shows.
+
+        What is higher is left to the linear estimate, which takes it back; networks go on as they
+        please where they have seen nothing, and chains would follow them.
+        """
+        level = spread(sigma, bands)
+        highest = self.highest + MOST_NOISE * level
+        bands = tf.clip_by_value(bands, -highest, highest)
+        return bands / tf.sqrt(self.variance + level**2)
 
     def _flat(self, bands: tf.Tensor) -> tf.Tensor:
         """Bands as channels."""
@@ -290,29 +303,37 @@ class Denoiser(OwnLoss, keras.Model):
         return self.network(tf.concat([inputs, level], axis=-1))
 
     def adapt(self, maps: TensorLike | tf.data.Dataset) -> None:
-        """Learn the variance of the bands, before the first `fit`.
+        """Learn the variance and the highest value of the bands, before the first `fit`.
 
         Args:
             maps: Maps without noise, [num, space...] or [num, space..., channels], or a dataset
-                of batches of them.
+                of batches of them, which is gone through twice.
 
         Raises:
             ValueError: If maps have another shape, are not finite, or are all zero.
         """
         total, count = np.zeros_like(self._noise), 0
-        for part in _batches(maps):
-            self._check_maps(part, "maps")
-            part = self._with_channels(tf.constant(part, tf.float32))
-            bands = scale_bands(part, len(self._noise), self.padding).numpy()
-            bands = bands.reshape([-1, len(self._noise)]).astype(np.float64)
+        for bands in self._bands_of(maps):
             total, count = total + bands.T @ bands, count + len(bands)
         checks.require(count > 0 and np.sum(total) > 0, "maps", "have variance", np.sum(total))
         for name, value in zip(
             ("mixing", "variance", "share"), principal(total / count, self._noise), strict=True
         ):
             getattr(self, name).assign(value)
+        mixing = np.asarray(self.mixing, np.float64)
+        self.highest.assign(
+            np.max([np.abs(bands @ mixing).max(axis=0) for bands in self._bands_of(maps)], axis=0)
+        )
         self.is_adapted.assign(1.0)
         self.build()
+
+    def _bands_of(self, maps: TensorLike | tf.data.Dataset) -> Iterable[np.ndarray]:
+        """Bands of all pixels of some maps after others, float64 [pixels, bands]."""
+        for part in _batches(maps):
+            self._check_maps(part, "maps")
+            part = self._with_channels(tf.constant(part, tf.float32))
+            bands = scale_bands(part, len(self._noise), self.padding).numpy()
+            yield bands.reshape([-1, len(self._noise)]).astype(np.float64)
 
     def fit(self, x: Any, **options: Any) -> Any:
         """Train on maps without noise, after `adapt`.

@@ -1,6 +1,11 @@
-"""Linear maps from binned shear to convergence, each with its adjoint and its uncertainty."""
+"""Linear maps from binned shear to convergence, each with its adjoint and its uncertainty.
+
+What every estimator answers, linear or not, stands first.
+"""
 
 import abc
+import types
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +30,35 @@ BATCH_SIZE = 8
 TOLERANCE, MAX_ITERATIONS = 1e-6, 500
 
 
+class Maps(NamedTuple):
+    """What an estimator finds of a survey; maps have the shape [ny, nx] of its pixels."""
+
+    kappa_e: np.ndarray
+    kappa_b: np.ndarray  # of the shear turned by 45 degrees
+    std: np.ndarray  # standard deviation of the error of kappa_e
+    samples: np.ndarray  # [num_samples, ny, nx]
+    iterations: int = 0  # of the solver; 0 where there is none
+    residual: float = 0.0  # relative, of the solver; 0 where there is none
+    converged: bool = True  # whether the solver reached its tolerance
+    diagnostics: Mapping[str, float] = types.MappingProxyType({})  # of chains
+
+
+class AbstractEstimator(abc.ABC):
+    """From the shear of a survey to its convergence."""
+
+    @abc.abstractmethod
+    def maps(self, num_samples: int, seed: int, verbose: int = 0) -> Maps:
+        """Convergence, its B mode and its uncertainty, with draws where they are asked for."""
+
+    @abc.abstractmethod
+    def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """What sums of weights [num_sums, ny, nx] times the map scatter by, [num_sums].
+
+        It is that of surveys whose galaxies are turned at random, unless the estimator says
+        otherwise; `samples` are those of `maps`.
+        """
+
+
 class Estimate(NamedTuple):
     """Convergence maps and how they were come by."""
 
@@ -34,8 +68,15 @@ class Estimate(NamedTuple):
     converged: bool  # whether the solver reached its tolerance
 
 
-class AbstractEstimator(abc.ABC):
-    """A linear map from shear to convergence: kappa = F(shear)."""
+class LinearEstimator(AbstractEstimator):
+    """A linear map from shear to convergence: kappa = F(shear).
+
+    Args:
+        shear_map: The binned shear.
+    """
+
+    def __init__(self, shear_map: ShearMap) -> None:
+        self._map = shear_map
 
     @abc.abstractmethod
     def __call__(self, shear: np.ndarray) -> Estimate:
@@ -50,6 +91,14 @@ class AbstractEstimator(abc.ABC):
         self, kappa: np.ndarray, num_samples: int, seed: int, verbose: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draws from the posterior, [num_samples, ny, nx], and the error's std, [ny, nx]."""
+
+    def maps(self, num_samples: int, seed: int, verbose: int = 0) -> Maps:
+        both = self(np.stack([self._map.shear, -1j * self._map.shear]))
+        samples, std = self.uncertainty(both.kappa[0], num_samples, seed, verbose)
+        return Maps(*both.kappa, std, samples, *both[1:])
+
+    def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        return self.null_std(self._map, weights)
 
     def null_std(self, shear_map: ShearMap, weights: np.ndarray) -> np.ndarray:
         """Scatter of sum(weights · F(d)) when every galaxy is turned at random.
@@ -76,7 +125,7 @@ class AbstractEstimator(abc.ABC):
         return np.asarray(scatter)
 
 
-class KaiserSquiresEstimator(AbstractEstimator):
+class KaiserSquiresEstimator(LinearEstimator):
     """The inverse of lensing without noise, smoothed; empty pixels count as no shear.
 
     Its error is the noise alone: what the mask and the smoothing take away is not in it.
@@ -91,7 +140,7 @@ class KaiserSquiresEstimator(AbstractEstimator):
 
     def __init__(self, shear_map: ShearMap, smoothing_arcmin: float) -> None:
         checks.non_negative(smoothing_arcmin, "smoothing_arcmin")
-        self._map = shear_map
+        super().__init__(shear_map)
         self._op = KaiserSquires(shear_map.grid.shape)
         self._sigma = smoothing_arcmin / shear_map.grid.pixel_size_arcmin
 
@@ -120,7 +169,7 @@ class KaiserSquiresEstimator(AbstractEstimator):
         return gaussian_filter(np.asarray(kappa), self._sigma, mode="wrap", axes=(-2, -1))
 
 
-class WienerEstimator(AbstractEstimator):
+class WienerEstimator(LinearEstimator):
     """Posterior mean under a Gaussian prior.
 
     Args:
@@ -136,7 +185,7 @@ class WienerEstimator(AbstractEstimator):
         self, shear_map: ShearMap, power: np.ndarray, max_iterations: int = MAX_ITERATIONS
     ) -> None:
         checks.positive(max_iterations, "max_iterations")
-        self._map = shear_map
+        super().__init__(shear_map)
         self._limits = (TOLERANCE, int(max_iterations))
         self.power = power
 

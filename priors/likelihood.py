@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +42,8 @@ class GaussianLikelihood(Structure):
     noise_std: TensorLike
     mask: TensorLike | None = None
 
+    is_linear: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         op = self.op
         is_operator = isinstance(op, AbstractLinearOperator)
@@ -61,6 +64,14 @@ class GaussianLikelihood(Structure):
         object.__setattr__(self, "data", tf.where(mask, data, tf.zeros_like(data)))
         object.__setattr__(self, "noise_std", noise_std)
         object.__setattr__(self, "mask", mask)
+
+    def linearised(self) -> "GaussianLikelihood":
+        """The likelihood of data that are linear in the image: itself.
+
+        Returns:
+            The likelihood.
+        """
+        return self
 
     @property
     def dtype(self) -> tf.DType:

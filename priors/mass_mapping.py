@@ -2,21 +2,23 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
 
 from flowpm_ext.core import checks, units
-from flowpm_ext.cosmology import Cosmology, Planck18, angular_cl, probes, redshift
-from flowpm_ext.fields.gaussian import power_map
+from flowpm_ext.cosmology import Cosmology, redshift
 from priors import estimators
-from priors.catalogue import ShearCatalogue, Source, read_nz, read_shear_catalogue
+from priors.catalogue import ShearCatalogue, Source, read_shear_catalogue
+from priors.map_prior import MapPrior, load_pretrained
+from priors.posterior_estimators import LearnedEstimator, SparseEstimator
 from priors.shear_map import ShearMap, bin_shear, survey_grid
 from priors.sky_grid import SkyGrid
+from priors.theory_power import theory_power
 
-PRIORS = ("wiener", "ks")
-# The theory is smooth: this many multipoles hold it to 1e-3 between the tabulated ones.
-NUM_ELL = 128
+PRIORS = ("wiener", "ks", "sparse", "learned")
+PIXEL_SIZE_ARCMIN = 0.29
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +35,11 @@ class MassMap:
         std: Standard deviation of the error of `kappa_e`.
         samples: Draws from the posterior of the convergence, [num_samples, ny, nx].
         shear_map: The binned shear.
-        estimator: The linear map from shear to convergence.
+        estimator: What made the maps.
         iterations: Steps of the solver.
         residual: Relative residual that the solver reached.
         converged: Whether that is the residual it was to reach.
+        diagnostics: Of chains, where there were any: R-hat, number of independent draws and more.
     """
 
     kappa_e: np.ndarray
@@ -48,6 +51,7 @@ class MassMap:
     iterations: int
     residual: float
     converged: bool
+    diagnostics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def grid(self) -> SkyGrid:
@@ -74,6 +78,18 @@ class MassMap:
         """True in observed pixels, [ny, nx]."""
         return self.shear_map.mask
 
+    def scatter(self, weights: np.ndarray) -> np.ndarray:
+        """Standard deviation of weighted sums of the map, as its estimator tells it.
+
+        Args:
+            weights: Weights of the pixels, shape [num_sums, ny, nx].
+
+        Returns:
+            Of sums over maps of a survey whose galaxies are turned at random; or, for the prior
+            "learned" without nulls, over draws of the posterior. Shape [num_sums].
+        """
+        return self.estimator.scatter(weights, self.samples)
+
     @property
     def noise_std(self) -> np.ndarray:
         """Noise of each component of the shear, [ny, nx]; 0 in empty pixels."""
@@ -83,7 +99,7 @@ class MassMap:
 def mass_map(
     catalogue: Source | ShearCatalogue,
     nz: Source | Sequence | redshift.RedshiftDistribution | None = None,
-    pixel_size_arcmin: float = 0.29,
+    pixel_size_arcmin: float | None = None,
     prior: str = "wiener",
     num_samples: int = 0,
     seed: int = 0,
@@ -95,23 +111,30 @@ def mass_map(
     smoothing_arcmin: float = 1.0,
     grid: SkyGrid | None = None,
     max_iterations: int = estimators.MAX_ITERATIONS,
+    weights: MapPrior | None = None,
+    num_nulls: int = 0,
+    sampling: Mapping[str, Any] | None = None,
     verbose: int = 0,
 ) -> MassMap:
     """Maps of the convergence, its B mode and its uncertainty, from a shear catalogue.
 
     The shear is averaged in pixels of the tangent plane, its mean kept. With `prior="wiener"`
     the maps are the posterior mean under a Gaussian prior with the theory power spectrum of the
-    catalogue's n(z), given the noise of each pixel; with "ks" the shear is inverted as it is
-    and smoothed. The transforms are periodic; the padding keeps opposite edges apart.
+    catalogue's n(z), given the noise of each pixel; with "learned" that under a prior that knows
+    more of simulated maps than their spectrum, by Hamiltonian chains; with "sparse" the most
+    probable map of few wavelets; with "ks" the shear is inverted as it is and smoothed. The
+    transforms are periodic; the padding keeps opposite edges apart.
 
     Args:
         catalogue: Path of a FITS, HDF5 or ECSV file, an astropy table, or a `ShearCatalogue`.
         nz: Redshift distribution for the theory: see `priors.catalogue.read_nz`; or one of
-            `flowpm_ext.cosmology.redshift`. Not needed by "ks".
-        pixel_size_arcmin: Side of a pixel (arcmin), or an astropy quantity.
-        prior: "wiener" or "ks".
+            `flowpm_ext.cosmology.redshift`. Not needed by "ks" and "sparse"; "learned" without
+            it takes that of the maps it was trained on.
+        pixel_size_arcmin: Side of a pixel (arcmin), or an astropy quantity; by default 0.29, for
+            "learned" that of the maps it was trained on.
+        prior: "wiener", "learned", "sparse" or "ks".
         num_samples: Draws from the posterior to return. The uncertainty is that of these
-            draws, or of 32 that are not kept where it is 0.
+            draws, or of others that are not kept where it is 0: 32, for "learned" 100.
         seed: Seed of the draws.
         cosmo: Cosmology of the theory; Planck18 if None.
         columns: Names of the columns: see `priors.catalogue.read_shear_catalogue`.
@@ -122,6 +145,11 @@ def mass_map(
         grid: Pixels to use in place of those that the catalogue asks for.
         max_iterations: Steps after which the solver of "wiener" stops in any case; it warns
             where the map is not solved for by then.
+        weights: The prior of "learned": see `priors.train_prior`; by default the one that comes
+            with the package.
+        num_nulls: For "learned" and "sparse", surveys whose galaxies are turned at random, that
+            peaks and stacks are compared with. "learned" without any compares with its draws.
+        sampling: For "learned", options of `sample_posterior`.
         verbose: 1 to show a progress bar on a terminal while drawing.
 
     Returns:
@@ -142,50 +170,54 @@ def mass_map(
         catalogue = read_shear_catalogue(catalogue, columns, flip_e2)
     padding_arcmin = units.to_value(padding_arcmin, "arcmin", "padding_arcmin")
     smoothing_arcmin = units.to_value(smoothing_arcmin, "arcmin", "smoothing_arcmin")
+    if prior == "learned" and weights is None:
+        weights = load_pretrained()
     if grid is None:
-        pixel_size_arcmin = units.to_value(pixel_size_arcmin, "arcmin", "pixel_size_arcmin")
-        grid = survey_grid(catalogue, pixel_size_arcmin, padding_arcmin)
+        grid = chosen_grid(catalogue, prior, pixel_size_arcmin, padding_arcmin, weights)
     shear_map = bin_shear(catalogue, grid)
     if prior == "ks":
         estimator = estimators.KaiserSquiresEstimator(shear_map, smoothing_arcmin)
+    elif prior == "sparse":
+        estimator = SparseEstimator(shear_map, num_nulls, seed, verbose)
+    elif prior == "learned":
+        score = weights.score(grid, nz, cosmo)
+        options = dict(sampling or {})
+        estimator = LearnedEstimator(shear_map, score, num_nulls, seed, verbose, **options)
     else:
         fix = "It is the redshift distribution of the galaxies."
         checks.require(nz is not None, "nz", "be given for the prior 'wiener'", None, fix)
         power = theory_power(nz, grid, cosmo)
         estimator = estimators.WienerEstimator(shear_map, power, max_iterations)
-    both = estimator(np.stack([shear_map.shear, -1j * shear_map.shear]))
-    samples, std = estimator.uncertainty(both.kappa[0], num_samples, seed, verbose)
-    return MassMap(*both.kappa, std, samples, shear_map, estimator, *both[1:])
+    found = estimator.maps(num_samples, seed, verbose)._asdict()
+    return MassMap(shear_map=shear_map, estimator=estimator, **found)
 
 
-def theory_power(
-    nz: Source | Sequence | redshift.RedshiftDistribution,
-    grid: SkyGrid,
-    cosmo: Cosmology | None = None,
-) -> np.ndarray:
-    """Power of the convergence in each Fourier mode of a map, from the Limber C_ell.
+def chosen_grid(
+    catalogue: ShearCatalogue,
+    prior: str = "wiener",
+    pixel_size_arcmin: float | None = None,
+    padding_arcmin: float = 10.0,
+    weights: MapPrior | None = None,
+) -> SkyGrid:
+    """The pixels that a catalogue is mapped in.
 
     Args:
-        nz: Redshift distribution of the galaxies: see `priors.catalogue.read_nz`; or one of
-            `flowpm_ext.cosmology.redshift`.
-        grid: The pixels.
-        cosmo: Cosmology; Planck18 if None.
+        catalogue: The galaxies.
+        prior: As for `mass_map`.
+        pixel_size_arcmin: As for `mass_map`.
+        padding_arcmin: As for `mass_map`.
+        weights: As for `mass_map`.
 
     Returns:
-        C_ell over the area of a pixel, in FFT layout, shape [ny, nx]; 0 at ell = 0.
+        The grid.
 
     Raises:
-        ValueError: If the distribution cannot be read or holds bad values.
-        TypeError: If `cosmo` is no cosmology, or `nz` of another kind than these.
+        ValueError: If the pixels do not suit the field.
     """
-    cosmo = Planck18() if cosmo is None else cosmo
-    rule, fix = "be a cosmology", "Pass `flowpm_ext.Planck18()`, for example."
-    checks.require(isinstance(cosmo, Cosmology), "cosmo", rule, cosmo, fix, TypeError)
-    if not isinstance(nz, redshift.RedshiftDistribution):
-        nz = redshift.histogram_nz(*read_nz(nz))
-    probe = probes.WeakLensing([nz])
-    lowest = 2 * np.pi / (max(grid.shape) * grid.pixel_size)
-    highest = np.sqrt(2) * np.pi / grid.pixel_size  # the corner of the Fourier plane
-    ell = np.geomspace(0.99 * lowest, 1.01 * highest, NUM_ELL)
-    cl = angular_cl.angular_cl(cosmo, ell, [probe])[0]
-    return np.asarray(power_map((ell, cl), grid.shape, grid.pixel_size))
+    size, multiple = PIXEL_SIZE_ARCMIN, 1
+    if prior == "learned":
+        weights = weights or load_pretrained()
+        size, multiple = weights.pixel_size_arcmin, weights.multiple
+    if pixel_size_arcmin is not None:
+        size = units.to_value(pixel_size_arcmin, "arcmin", "pixel_size_arcmin")
+    return survey_grid(catalogue, size, padding_arcmin, multiple)

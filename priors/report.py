@@ -10,11 +10,12 @@ import numpy as np
 from astropy.io import fits
 
 from flowpm_ext.version import __version__
-from priors import plot, simulated_survey, stacking
+from priors import plot, sample_plot, simulated_survey, stacking
 from priors.catalogue import Clusters
 from priors.mass_mapping import MassMap
 
 MAPS, FIGURE, REPORT = "mass_map.fits", "mass_map.png", "report.json"
+SAMPLES_FIGURE, CLUSTERS_FIGURE = "samples.png", "clusters.png"
 NUM_PEAKS = 10
 
 
@@ -25,10 +26,11 @@ def write_products(
     clusters: Clusters | None = None,
     truth: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Maps (FITS), figure (PNG) and report (JSON) of a mass map.
+    """Maps (FITS), figures (PNG) and report (JSON) of a mass map.
 
     Args:
-        folder: Where to write `mass_map.fits`, `mass_map.png` and `report.json`; see
+        folder: Where to write `mass_map.fits`, `mass_map.png` and `report.json`, with draws
+            `samples.png`, with clusters `clusters.png`; see
             `flowpm_ext.io.staged_folder` to have all of them or none.
         mass_map: The map.
         config: What the map was made with, in words and numbers; it goes into the files.
@@ -52,8 +54,15 @@ def write_products(
     if truth is not None:
         report["truth"] = simulated_survey.compare_with_truth(mass_map, truth)
     write_maps(folder / MAPS, mass_map, config, truth)
-    figure = plot.map_figure(mass_map, _title(report), marked, peaks, truth)
-    figure.savefig(folder / FIGURE, dpi=150, metadata={"Software": f"flowpm-ext {__version__}"})
+    figures = {FIGURE: plot.map_figure(mass_map, _title(report), marked, peaks, truth)}
+    if len(mass_map.samples):
+        figures[SAMPLES_FIGURE] = sample_plot.samples_figure(mass_map, truth)
+    if marked is not None:
+        names = [entry["id"] for entry in report["clusters"]["apertures"]]
+        figures[CLUSTERS_FIGURE] = sample_plot.clusters_figure(mass_map, marked, names)
+    about = {"Software": f"flowpm-ext {__version__}"}
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=150 if name == FIGURE else 110, metadata=about)
     (folder / REPORT).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     return report
 
@@ -117,6 +126,9 @@ def summary(report: Mapping[str, Any]) -> str:
     if survey["iterations"]:
         solved = "Solved" if survey["converged"] else "NOT converged"
         lines[0] += f" {solved} in {survey['iterations']} iterations to {survey['residual']:.0e}."
+    if survey["diagnostics"]:
+        values = (f"{name} {value:.3g}" for name, value in survey["diagnostics"].items())
+        lines.append(f"Chains: {'; '.join(values)}.")
     if "clusters" in report:
         found = report["clusters"]
         lines.append(
@@ -160,6 +172,7 @@ def _survey(mass_map: MassMap) -> dict[str, Any]:
         "iterations": mass_map.iterations,
         "residual": mass_map.residual,
         "converged": mass_map.converged,
+        "diagnostics": dict(mass_map.diagnostics),
     }
 
 
@@ -175,7 +188,20 @@ def _stack(mass_map: MassMap, marked: Clusters) -> dict[str, Any]:
         "null_std": found.null_std,
         "e_signal_to_noise": found.kappa_e / found.null_std,
         "b_signal_to_noise": found.kappa_b / found.null_std,
+        "apertures": _apertures(mass_map, marked),
     }
+
+
+def _apertures(mass_map: MassMap, marked: Clusters) -> list[dict[str, Any]]:
+    """Means around each cluster, the clearest first."""
+    found = stacking.aperture_means(mass_map, marked)
+    return [
+        {
+            "id": str(found.name[i]), "kappa": float(found.kappa[i]),
+            "signal_to_noise": float(found.signal_to_noise[i]),
+        }
+        for i in np.argsort(-found.signal_to_noise)
+    ]  # fmt: skip
 
 
 def _peaks(

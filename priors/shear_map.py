@@ -48,7 +48,10 @@ class ShearMap:
 
 
 def survey_grid(
-    catalogue: ShearCatalogue, pixel_size_arcmin: float, padding_arcmin: float = 10.0
+    catalogue: ShearCatalogue,
+    pixel_size_arcmin: float,
+    padding_arcmin: float = 10.0,
+    multiple: int = 1,
 ) -> SkyGrid:
     """The pixels that hold all galaxies of positive weight.
 
@@ -56,6 +59,7 @@ def survey_grid(
         catalogue: The galaxies.
         pixel_size_arcmin: Side of a pixel (arcmin).
         padding_arcmin: Width of the empty frame (arcmin), at least.
+        multiple: What both sides shall divide by.
 
     Returns:
         The grid.
@@ -65,7 +69,7 @@ def survey_grid(
     """
     used = catalogue.weight > 0
     return SkyGrid.around(
-        catalogue.ra[used], catalogue.dec[used], pixel_size_arcmin, padding_arcmin
+        catalogue.ra[used], catalogue.dec[used], pixel_size_arcmin, padding_arcmin, multiple
     )
 
 

@@ -33,6 +33,7 @@ SIMULATION = {
 }
 METHODS = ("born", "lognormal")
 NUM_CLUSTERS = 40
+MULTIPLE = 4  # of the sides of the map, for networks with three scales
 # Nearly the best that smoothing does for Kaiser-Squires at this depth.
 KS_SMOOTHING_ARCMIN = 1.0
 # The truth is finer than the map, so that mapping does not invert its own pixels.
@@ -84,7 +85,7 @@ def simulate_survey(
     corners = np.array([-0.5, 0.5]) * FOOTPRINT_ARCMIN / 60.0
     padding = (MAP_ARCMIN - FOOTPRINT_ARCMIN) / 2 - 2 * pixel_size_arcmin
     grid = SkyGrid.around(
-        CENTER[0] + corners, CENTER[1] + corners, pixel_size_arcmin, max(padding, 0.0)
+        CENTER[0] + corners, CENTER[1] + corners, pixel_size_arcmin, max(padding, 0.0), MULTIPLE
     )
     fine = SkyGrid(
         grid.center,

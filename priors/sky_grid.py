@@ -45,6 +45,7 @@ class SkyGrid:
         dec: np.ndarray,
         pixel_size_arcmin: float,
         padding_arcmin: float = 10.0,
+        multiple: int = 1,
     ) -> "SkyGrid":
         """The grid that holds all positions, centred on their mean, with empty sky around them.
 
@@ -55,6 +56,7 @@ class SkyGrid:
             dec: Declination (degrees), shape [num_positions].
             pixel_size_arcmin: Side of a pixel (arcmin).
             padding_arcmin: Width of the empty frame (arcmin), at least.
+            multiple: What both sides shall divide by.
 
         Returns:
             The grid.
@@ -71,7 +73,8 @@ class SkyGrid:
         num_pixels = np.array([np.max(np.abs(y)), np.max(np.abs(x))]) * 120.0 / pixel_size_arcmin
         _check_sides(num_pixels, padding_arcmin, float(pixel_size_arcmin))
         padded = num_pixels + 2.0 * padding_arcmin / pixel_size_arcmin
-        shape = tuple(next_fast_len(int(np.ceil(n)) + 1, real=True) for n in padded)
+        coarse = (-(-(int(np.ceil(n)) + 1) // multiple) for n in padded)
+        shape = tuple(multiple * next_fast_len(n, real=True) for n in coarse)
         return cls(center, shape, float(pixel_size_arcmin))
 
     @property

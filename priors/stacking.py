@@ -12,6 +12,8 @@ from priors.sky_grid import SkyGrid
 
 # Peaks closer than this to a higher one are its shoulders.
 PEAK_SEPARATION_ARCMIN = 1.5
+# Of discs around clusters: as wide as their lensing is seen at the depth of such surveys.
+APERTURE_ARCMIN = 1.5
 
 
 class ClusterStack(NamedTuple):
@@ -19,8 +21,21 @@ class ClusterStack(NamedTuple):
 
     kappa_e: float
     kappa_b: float
-    null_std: float  # of either mean, when every galaxy's ellipticity is turned at random
+    null_std: float  # of either mean; see `MassMap.scatter`
     num_clusters: int
+
+
+class Apertures(NamedTuple):
+    """Mean convergence around clusters; each array has shape [num_clusters]."""
+
+    name: np.ndarray
+    kappa: np.ndarray
+    scatter: np.ndarray  # of the mean; see `MassMap.scatter`
+
+    @property
+    def signal_to_noise(self) -> np.ndarray:
+        """Mean over its scatter, shape [num_clusters]."""
+        return self.kappa / self.scatter
 
 
 class Peaks(NamedTuple):
@@ -31,7 +46,7 @@ class Peaks(NamedTuple):
     ra: np.ndarray  # degrees
     dec: np.ndarray  # degrees
     kappa: np.ndarray
-    null_std: np.ndarray  # of the pixel, when every galaxy's ellipticity is turned at random
+    null_std: np.ndarray  # of the pixel; see `MassMap.scatter`
 
     @property
     def signal_to_noise(self) -> np.ndarray:
@@ -78,9 +93,37 @@ def stack(mass_map: MassMap, clusters: Clusters) -> ClusterStack:
     checks.require(outside.size == 0, "clusters", "lie on the map", list(outside[:5]))
     size = mass_map.kappa_e.size
     weights = np.bincount(index, minlength=size).reshape(mass_map.kappa_e.shape) / index.size
-    null_std = mass_map.estimator.null_std(mass_map.shear_map, weights[np.newaxis])
+    null_std = mass_map.scatter(weights[np.newaxis])
     means = (float(np.sum(weights * kappa)) for kappa in (mass_map.kappa_e, mass_map.kappa_b))
     return ClusterStack(*means, float(null_std[0]), index.size)
+
+
+def aperture_means(
+    mass_map: MassMap, clusters: Clusters, radius_arcmin: float = APERTURE_ARCMIN
+) -> Apertures:
+    """Mean convergence in a disc around each cluster.
+
+    Args:
+        mass_map: The map.
+        clusters: Positions, all of them on the map.
+        radius_arcmin: Of the discs (arcmin).
+
+    Returns:
+        The means (dimensionless), as `Apertures`.
+
+    Raises:
+        ValueError: If the radius is not positive.
+    """
+    checks.positive(radius_arcmin, "radius_arcmin")
+    row, column = mass_map.grid.pixel_coordinates(clusters.ra, clusters.dec)
+    y, x = np.indices(mass_map.kappa_e.shape)
+    away = np.hypot(y - row[:, None, None], x - column[:, None, None])
+    # A disc smaller than a pixel is the pixel.
+    reach = np.maximum(radius_arcmin / mass_map.grid.pixel_size_arcmin, away.min((1, 2)) + 1e-9)
+    weights = (away <= reach[:, None, None]).astype(float)
+    weights /= weights.sum((1, 2), keepdims=True)
+    means = np.einsum("nyx,yx->n", weights, mass_map.kappa_e)
+    return Apertures(clusters.name, means, mass_map.scatter(weights))
 
 
 def find_peaks(mass_map: MassMap, num_peaks: int = 10) -> Peaks:
@@ -109,6 +152,6 @@ def find_peaks(mass_map: MassMap, num_peaks: int = 10) -> Peaks:
     row, column = row[order], column[order]
     weights = np.zeros((row.size, *kappa.shape))
     weights[np.arange(row.size), row, column] = 1.0
-    null_std = mass_map.estimator.null_std(mass_map.shear_map, weights)
+    null_std = mass_map.scatter(weights)
     ra, dec = mass_map.grid.sky_coordinates(row, column)
     return Peaks(row, column, ra, dec, kappa[row, column], null_std)

@@ -182,6 +182,8 @@ def _prior(
     likelihood: GaussianLikelihood, power: TensorLike, tolerance: float, max_iterations: int
 ) -> tf.Tensor:
     """The checked power in the dtype of the likelihood."""
+    fix = "Take its `linearised()`."
+    checks.require(likelihood.is_linear, "likelihood", "be linear", type(likelihood).__name__, fix)
     checks.positive(tolerance, "tolerance")
     checks.positive(max_iterations, "max_iterations")
     return tf.cast(checked_power(power, likelihood.op.shape), likelihood.dtype)

@@ -9,15 +9,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold, standard_normal
+from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike, floating
 from flowpm_ext.inference.diagnostics import effective_sample_size, r_hat
-from flowpm_ext.inference.path_integral import path_weights
+from flowpm_ext.inference.trajectory import LogProb, evaluated, proposal, work_weights
 
-LogProb = Callable[..., tf.Tensor]
 FEWEST_LEAPS = 4  # of a trajectory along which a score is integrated: an even number
-# Difference of the integrals by all points and by every other, whose error is 16 times larger.
-CLEAR = 1.0
 
 
 class Samples(NamedTuple):
@@ -40,15 +37,6 @@ class Samples(NamedTuple):
         return effective_sample_size(self.samples)
 
 
-class _Chain(NamedTuple):
-    """Where chains are."""
-
-    x: tf.Tensor  # [num_chains, ...]
-    log_prob: tf.Tensor  # [num_chains], without what is known by its score alone
-    gradient: tf.Tensor  # [num_chains, ...], of all
-    score: tf.Tensor  # [num_chains, ...], of what is known by it alone; [0] where there is none
-
-
 class CompiledLogProb:
     """A log density with the graph that steps chains through it, for several calls of the sampler.
 
@@ -66,18 +54,25 @@ class CompiledLogProb:
             scores.
         score: Function of what `log_prob` takes that gives the gradient [num_chains, ...] of the
             logarithm of one more factor.
+        fewest_leaps: Steps of the integrator in a trajectory at the least, where there is a
+            score: 4 or another even number, or 1 for chains that take a single step (Langevin),
+            whose integral is by trapezoids.
 
     References:
         Remy et al. 2022, arXiv:2201.05561 (a Metropolis test by scores, along straight lines).
     """
 
     def __init__(
-        self, log_prob: LogProb, jit_compile: bool = True, score: LogProb | None = None
+        self,
+        log_prob: LogProb,
+        jit_compile: bool = True,
+        score: LogProb | None = None,
+        fewest_leaps: int = FEWEST_LEAPS,
     ) -> None:
-        self.log_prob, self.score = log_prob, score
-        self.start = tf.function(functools.partial(_start, log_prob, score), autograph=False)
+        self.log_prob, self.score, self.fewest_leaps = log_prob, score, fewest_leaps
+        self.start = tf.function(functools.partial(evaluated, log_prob, score), autograph=False)
         self.step = tf.function(
-            functools.partial(_step, log_prob, score),
+            functools.partial(proposal, log_prob, score),
             jit_compile=jit_compile and score is None, autograph=False,
         )  # fmt: skip
 
@@ -86,7 +81,9 @@ class CompiledLogProb:
         wanted = num_leapfrog
         if trajectory is not None:
             wanted = max(1, round(min(trajectory / step_size, num_leapfrog)))
-        return wanted if self.score is None else max(FEWEST_LEAPS, wanted + wanted % 2)
+        if self.score is None or wanted <= self.fewest_leaps == 1:
+            return wanted
+        return max(self.fewest_leaps, wanted + wanted % 2)
 
     def weights(self, num_leaps: int, most: int, dtype: tf.DType) -> tf.Tensor:
         """Of integrals of the score along a trajectory, by all points and by every other.
@@ -96,8 +93,7 @@ class CompiledLogProb:
         if self.score is None:
             return tf.zeros([2, 0, 0], dtype)
         weights = np.zeros([2, most + 1, most + 1])
-        for kind, skip in enumerate((1, 2)):
-            weights[kind, : num_leaps + 1, : num_leaps + 1] = path_weights(num_leaps, skip)
+        weights[:, : num_leaps + 1, : num_leaps + 1] = work_weights(num_leaps)
         return tf.constant(weights, dtype)
 
 
@@ -202,7 +198,7 @@ def sample_hmc(
     checks.finite(chain.log_prob, "log_prob(start)")
     most, longest = log_prob.num_leaps(num_leapfrog, None, 1.0), np.inf
     if log_prob.score is not None and trajectory is not None:
-        longest = trajectory / FEWEST_LEAPS
+        longest = trajectory / log_prob.fewest_leaps
     first = np.broadcast_to(np.minimum(step_size, longest).astype(np.float64), [num_groups])
     tuning = _Tuning(np.log(10 * first), np.log(first))
     kept, total, num_gradients = [], np.zeros(num_chains), 1
@@ -238,80 +234,3 @@ def sample_hmc(
     log_step = tuning.mean if num_warmup else tuning.log_step
     acceptance = total / (thin * num_samples)
     return Samples(samples, log_probs, acceptance, np.exp(log_step), num_gradients)
-
-
-def _step(
-    log_prob: LogProb,
-    score: LogProb | None,
-    now: _Chain,
-    num_leaps: tf.Tensor,
-    weights: tf.Tensor,
-    step_size: tf.Tensor,
-    seed: tf.Tensor,
-    root_mass: tf.Tensor,
-    args: tuple,
-) -> tuple[_Chain, tf.Tensor]:
-    """One proposal for every chain, and the probabilities that it is accepted."""
-    dtype, num_chains = now.x.dtype, now.x.shape[0]
-    jitter, uniform = tf.unstack(
-        tf.random.stateless_uniform([2, num_chains], fold(seed, 1), dtype=dtype, alg="philox")
-    )
-    size = step_size * (0.8 + 0.4 * jitter[0])
-    # Momenta in units in which every mass is one, and positions that go with them.
-    p = standard_normal(now.x.shape, fold(seed, 0), dtype)
-
-    def leap(i: tf.Tensor, p: tf.Tensor, at: _Chain, path: tuple) -> tuple:
-        p += 0.5 * size * at.gradient / root_mass
-        at = _start(log_prob, score, at.x + size * p / root_mass, args)
-        path = _along(path, i + 1, at, score)
-        return i + 1, p + 0.5 * size * at.gradient / root_mass, at, path
-
-    path = () if score is None else tuple(tf.TensorArray(dtype, num_leaps + 1) for _ in range(2))
-    path = _along(path, 0, now, score)
-    _, p_end, end, path = tf.while_loop(lambda i, *_: i < num_leaps, leap, (0, p, now, path))
-    gain = end.log_prob - now.log_prob + _kinetic(p) - _kinetic(p_end)
-    if score is not None:
-        x, force = (tf.reshape(part.stack(), [-1, num_chains, now.x[0].shape.num_elements()])
-                    for part in path)  # fmt: skip
-        weights = weights[:, : num_leaps + 1, : num_leaps + 1]
-        work = tf.einsum("kij,inx,jnx->kn", weights, force, x - x[:1])
-        gain += tf.where(tf.abs(work[0] - work[1]) < CLEAR, work[0], tf.cast(-np.inf, dtype))
-    gain = tf.where(tf.math.is_finite(gain), gain, tf.cast(-np.inf, dtype))
-    acceptance = tf.exp(tf.minimum(gain, 0))
-    is_taken = uniform < acceptance
-
-    def choose(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-        return tf.where(tf.reshape(is_taken, [-1] + [1] * (new.shape.rank - 1)), new, old)
-
-    chosen = tf.nest.map_structure(choose, end[:3], now[:3])
-    held = now.score if score is None else choose(end.score, now.score)
-    return _Chain(*chosen, held), acceptance
-
-
-def _along(path: tuple, i: tf.Tensor, at: _Chain, score: LogProb | None) -> tuple:
-    """The points of a trajectory and the scores there, with one more of each."""
-    if score is None:
-        return path
-    return path[0].write(i, at.x), path[1].write(i, at.score)
-
-
-def _kinetic(p: tf.Tensor) -> tf.Tensor:
-    return 0.5 * tf.reduce_sum(p**2, axis=list(range(1, p.shape.rank)))
-
-
-def _start(log_prob: LogProb, score: LogProb | None, x: tf.Tensor, args: tuple) -> _Chain:
-    """Chains at x, with all that a step needs to know there."""
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        value = log_prob(x, *args)
-    checks.require(
-        value.shape.is_compatible_with(x.shape[:1]),
-        "log_prob", f"give one number for each of {x.shape[0]} chains", value,
-    )  # fmt: skip
-    gradient = tape.gradient(value, x, unconnected_gradients="zero")
-    if score is None:
-        return _Chain(x, value, gradient, tf.zeros([0], x.dtype))
-    more = score(x, *args)
-    rule = "give a gradient of the shape of x"
-    checks.require(more.shape.is_compatible_with(x.shape), "score", rule, more.shape)
-    return _Chain(x, value, gradient + more, more)

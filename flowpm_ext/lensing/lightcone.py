@@ -102,7 +102,7 @@ def light_cone(
     )
     thickness = box_size / num_slabs
     chi = thickness * (np.arange(num_planes) + 0.5)
-    a = distances.a_of_chi(cosmo, chi)[..., ::-1]
+    a = _scale_factors(cosmo, chi)[..., ::-1]
     _require_reach(a, stages)
     boxes = _boxes(cosmo, num_boxes, rank=1)
     force = Gravity.on(sides, force_mesh_factor, gradient_kernel, window)
@@ -111,7 +111,7 @@ def light_cone(
     # The farthest plane is seen first.
     arguments = tuple(x[::-1] for x in orientations(num_planes, look, seed, field.dtype))
     if sharpening is not None:
-        alpha = along_time(sharpening.strength(a), field)
+        alpha = along_time(sharpening.strength(tf.convert_to_tensor(a)), field)
         band = sharpening.band(box_size / sides[0], field.dtype)
         arguments += (alpha, tf.tile(band[None], [num_planes, 1]))
     sight = Sight(look, _boxes(a, num_boxes, rank=2), arguments)
@@ -119,7 +119,19 @@ def light_cone(
     return LensPlanes(planes[::-1], tf.constant(chi, cosmo.dtype), thickness, box_size)
 
 
-def _boxes(values: Cosmology | tf.Tensor, num_boxes: int, rank: int) -> Cosmology | tf.Tensor:
+def _scale_factors(cosmo: Cosmology, chi: np.ndarray) -> tf.Tensor | np.ndarray:
+    """Those of distances; an array for numbers that are no tensors, which none differentiates."""
+    if any(tf.is_tensor(x) for x in tf.nest.flatten(cosmo)):
+        return distances.a_of_chi(cosmo, chi)
+    with tf.init_scope():
+        if tf.executing_eagerly():
+            return distances.a_of_chi(cosmo, chi).numpy()
+    return distances.a_of_chi(cosmo, chi)
+
+
+def _boxes(
+    values: Cosmology | tf.Tensor | np.ndarray, num_boxes: int, rank: int
+) -> Cosmology | tf.Tensor | np.ndarray:
     """A batch for light cones, of tensors of a rank, as one for boxes; what is no batch stays."""
 
     def repeated(x: TensorLike) -> TensorLike:
@@ -128,7 +140,7 @@ def _boxes(values: Cosmology | tf.Tensor, num_boxes: int, rank: int) -> Cosmolog
     return tf.nest.map_structure(repeated, values)
 
 
-def _require_reach(a: tf.Tensor, stages: steps.Stages) -> None:
+def _require_reach(a: tf.Tensor | np.ndarray, stages: steps.Stages) -> None:
     """Refuse planes from before the simulation."""
     first, earliest = known(stages), known(a)
     if first is None or earliest is None:

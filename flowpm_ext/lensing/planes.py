@@ -113,13 +113,19 @@ class Slab(Look):
             position = tf.gather(tf.reshape(position, shape), tf.cast(box, tf.int32), axis=1)
         if self.descent is not None:
             position += alpha * self.descent(position, band)
-        x = tf.matmul(position, turn) + shift[:, None]
+        # Axis by axis, of which most planes need two: cheaper than products of small matrices.
+        parts = tf.unstack(position, axis=-1)
+
+        def turned(axis: int) -> tf.Tensor:
+            along = zip(parts, tf.unstack(turn[..., axis, None], axis=1), strict=True)
+            return sum(part * factor for part, factor in along) + shift[:, axis, None]
+
         mass = None
         if self.num_slabs > 1:
-            depth = tf.math.floormod(x[..., 2], float(self.num_cells))
-            mass = tf.cast(depth < self.num_cells / self.num_slabs, x.dtype)
-        plane = tf.zeros(self.shape, x.dtype)
-        pixels = x[..., :2] * (self.num_pixels / self.num_cells)
+            depth = tf.math.floormod(turned(2), float(self.num_cells))
+            mass = tf.cast(depth < self.num_cells / self.num_slabs, position.dtype)
+        plane = tf.zeros(self.shape, position.dtype)
+        pixels = tf.stack([turned(0), turned(1)], axis=-1) * (self.num_pixels / self.num_cells)
         plane = painting.paint(plane, pixels, mass, self.window)
         mean = position.shape[1] / (self.num_slabs * self.num_pixels**2)
         return plane / mean - 1

@@ -76,6 +76,22 @@ class AbstractMesh(Structure, abc.ABC):
         """Values [batch, num_particles, ...] at positions (cells) of [batch, *local_shape, ...]."""
 
     @abc.abstractmethod
+    def readout_with_slopes(
+        self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values of a mesh with channels at particles, and their slopes.
+
+        Args:
+            field: Shape [batch, *local_shape, channels].
+            position: Positions in cells, [batch, num_particles, 3].
+            weight: Factor of each channel, [batch, num_particles, channels].
+
+        Returns:
+            Values [batch, num_particles, channels], and the gradient by the positions of the sum
+            over channels of weight times value, [batch, num_particles, 3].
+        """
+
+    @abc.abstractmethod
     def white_noise(
         self, seed: int | tf.Tensor, batch_size: int = 1, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:

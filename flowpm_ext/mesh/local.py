@@ -57,13 +57,17 @@ class LocalMesh(AbstractMesh):
         return tf.reshape(tf.stack(axes, axis=-1), [-1, 3])
 
     def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-        empty = zeros([tf.shape(position)[0], *self.shape], position.dtype)
-        return painting.paint(
-            tf.ensure_shape(empty, [None, *self.shape]), position, weight, self.window
-        )
+        shape = [*self.shape, *([] if weight is None else weight.shape[2:])]
+        empty = zeros([tf.shape(position)[0], *shape], position.dtype)
+        return painting.paint(tf.ensure_shape(empty, [None, *shape]), position, weight, self.window)
 
     def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         return painting.readout(field, position, self.window)
+
+    def readout_with_slopes(
+        self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return painting.readout_with_slopes(field, position, weight, self.window)
 
     def white_noise(
         self, seed: int | tf.Tensor, batch_size: int = 1, dtype: tf.DType = tf.float32

@@ -30,14 +30,15 @@ def paint(
     reading; nothing but the arguments is kept for it.
 
     Args:
-        mesh: What is there already, shape [batch, *sides].
+        mesh: What is there already, shape [batch, *sides], or [batch, *sides, channels].
         position: Positions in cells, any real numbers (they wrap around), shape
             [batch, num_particles, num_axes].
-        weight: Mass of each particle in mean cells, shape [batch, num_particles]; 1 by default.
+        weight: Mass of each particle in mean cells, shape [batch, num_particles], with channels
+            if the mesh has; 1 by default.
         window: "cic" or "tsc".
 
     Returns:
-        The mesh, shape [batch, *sides].
+        The mesh, in its shape.
 
     Raises:
         ValueError: If shapes do not fit, the sides are not known when the graph is built, or
@@ -47,9 +48,10 @@ def paint(
         Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
     """
     sides = _sides(mesh, position, window)
+    shape = position.shape[:-1].concatenate(mesh.shape[1 + len(sides) :])
     checks.require(
-        weight is None or weight.shape.is_compatible_with(position.shape[:-1]),
-        "weight", f"have shape {position.shape[:-1]}", weight,
+        weight is None or weight.shape.is_compatible_with(shape),
+        "weight", f"have shape {shape}", weight,
     )  # fmt: skip
     _require_type(position, weight=weight)
 
@@ -98,6 +100,51 @@ def readout(mesh: tf.Tensor, position: tf.Tensor, window: str = "cic") -> tf.Ten
         return _values(mesh, position, sides, window), gradient
 
     return take(mesh, position)
+
+
+def readout_with_slopes(
+    mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor, window: str = "cic"
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Values of a mesh at the positions of particles, and their slopes, from one reading.
+
+    Differentiable, in reverse mode, with respect to all arguments, as the operations it is made
+    of are.
+
+    Args:
+        mesh: Mesh of any unit, shape [batch, *sides, channels].
+        position: Positions in cells (they wrap around), shape
+            [batch, num_particles, num_axes].
+        weight: Factor of each channel, shape [batch, num_particles, channels].
+        window: "cic" or "tsc".
+
+    Returns:
+        Values in the unit of the mesh, shape [batch, num_particles, channels]; and the gradient
+        by the positions of the sum over channels of weight times value, shape [batch,
+        num_particles, num_axes].
+
+    Raises:
+        ValueError: If shapes do not fit, the sides are not known when the graph is built, or
+            `window` is unknown.
+
+    References:
+        Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+    """
+    sides = _sides(mesh, position, window)
+    shape = position.shape[:-1].concatenate(mesh.shape[1 + len(sides) :])
+    checks.require(
+        shape.rank == 3 and weight.shape.is_compatible_with(shape),
+        "weight", f"have shape {shape} with channels", weight,
+    )  # fmt: skip
+    _require_type(position, weight=weight)
+    flat, values, slopes = _flat(mesh, sides), 0.0, [0.0] * len(sides)
+    for corner in itertools.product(*_all_axes(position, sides, window)):
+        value = tf.gather(flat, sum(cell[0] for cell in corner), axis=1, batch_dims=1)
+        values += _share(corner)[..., None] * value
+        weighted = tf.reduce_sum(weight * value, axis=-1)
+        for axis, (_, _, slope) in enumerate(corner):
+            others = _share(corner[:axis] + corner[axis + 1 :])
+            slopes[axis] += weighted * slope[..., 0] * others
+    return values, tf.stack(slopes, axis=-1)
 
 
 def _spread(

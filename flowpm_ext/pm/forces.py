@@ -78,13 +78,40 @@ class Gravity(Structure):
             Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
         """
         fine = position * float(self.refinement)
-        potential = self._potential(self.mesh.paint(fine))
-        if response is not None:
-            potential = scaled(potential, self.response_on_modes(response))
-        # Density over its mean, and lengths in cells of the positions.
-        scale = math.prod(self.mesh.shape) / (position.shape[1] * self.refinement)
-        slope = kernels.gradient_field(self.mesh, potential, self.gradient_kernel)
-        return -scale * self.mesh.readout(slope, fine)
+        slope = self._slope(self.mesh.paint(fine), response)
+        return self._scale(position) * self.mesh.readout(slope, fine)
+
+    def pulled(
+        self, position: tf.Tensor, upstream: tf.Tensor, *response: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """The force, and the gradient of its product with other vectors.
+
+        The force and its gradient read one mesh, and paint another, at the same places: both at
+        once cost little more than one of them.
+
+        Args:
+            position: As for the force.
+            upstream: Gradient by the force (1 / cells), shape [batch, num_particles, 3].
+            *response: None, or one: as for the force.
+
+        Returns:
+            The force; the gradients by the positions and by each response, in their shapes.
+
+        References:
+            Li et al. 2022, arXiv:2211.09815.
+        """
+        fine, scale = position * float(self.refinement), self._scale(position)
+        # The fourth channel is mass, which has no factor.
+        weight = tf.concat([scale * upstream, tf.ones_like(upstream[..., :1])], axis=-1)
+        painted = self.mesh.paint(fine, weight)
+        inputs = [painted[..., 3], *response]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            slope = self._slope(*inputs)
+        by_density, *by_response = tape.gradient(slope, inputs, output_gradients=painted[..., :3])
+        together = tf.concat([slope, by_density[..., None]], axis=-1)
+        values, slopes = self.mesh.readout_with_slopes(together, fine, weight)
+        return scale * values[..., :3], float(self.refinement) * slopes, by_response
 
     @property
     def response_nodes(self) -> np.ndarray:
@@ -120,10 +147,19 @@ class Gravity(Structure):
         checks.finite(response, "correction")
         return response
 
-    def _potential(self, density: tf.Tensor) -> tf.Tensor:
-        """Modes of the inverse Laplacian of a density."""
-        modes = self.mesh.rfft3(density)
-        return scaled(modes, kernels.inverse_laplacian(self.mesh, density.dtype))
+    def _scale(self, position: tf.Tensor) -> float:
+        """What the slope of the potential is multiplied by."""
+        # Density over its mean, and lengths in cells of the positions.
+        return -math.prod(self.mesh.shape) / (position.shape[1] * self.refinement)
+
+    def _slope(self, density: tf.Tensor, response: tf.Tensor | None = None) -> tf.Tensor:
+        """Gradient of the potential of a density, [batch, *mesh.local_shape, 3]."""
+        potential = scaled(
+            self.mesh.rfft3(density), kernels.inverse_laplacian(self.mesh, density.dtype)
+        )
+        if response is not None:
+            potential = scaled(potential, self.response_on_modes(response))
+        return kernels.gradient_field(self.mesh, potential, self.gradient_kernel)
 
     def response_on_modes(self, response: tf.Tensor) -> tf.Tensor:
         """Multiplier of each mode: linear between the nodes."""

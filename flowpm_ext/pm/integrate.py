@@ -220,11 +220,7 @@ def _backward(
     def undo(i: tf.Tensor, now: Particles, d_now: Particles, totals: Course) -> tuple:
         x = history[0][i] if history else now.x
         rows = [row[i] for row in course.response]
-        with tf.GradientTape() as tape:
-            tape.watch([x, *rows])
-            force = run.force(x, *rows)
-        kicked = course.kick[i] * d_now.p
-        pull, *d_rows = tape.gradient(force, [x, *rows], output_gradients=kicked)
+        force, pull, d_rows = run.force.pulled(x, course.kick[i] * d_now.p, *rows)
         p = history[1][i] if history else (now.p - course.kick[i] * force) / course.scale[i]
         # A first step may forget the momentum: that is known, and needs not be undone.
         p = tf.where(tf.equal(i, 0), start.p, p)

@@ -125,7 +125,9 @@ def run(
     views = None
     if sight is not None:
         start, drift = steps.on_the_way(cosmo, stages, plan, integrator, sight.a)
-        views = Views(start, drift, sight.look, sight.arguments)
+        # Numbers that are no tensors are what nothing differentiates.
+        is_fixed = not any(tf.is_tensor(x) for x in tf.nest.flatten((cosmo, stages, sight.a)))
+        views = Views(start, drift, sight.look, sight.arguments, is_fixed)
     response = force.response(correction, plan.a, state.position.dtype)
     (*end,) = integrate(state.position, state.momentum, plan, force, gradient, response, views)
     images = end.pop() if views else None

@@ -47,12 +47,15 @@ class Views(Structure):
             [num_forces + 2].
         drift: How far the particles have drifted since the last force, [batch..., num_views].
         arguments: Arguments of the look, with one row for each view, [num_views, ...] each.
+        is_drift_fixed: True where the drift depends on nothing that may be differentiated: its
+            gradient, a sum over all particles for each view, is then left at zero.
     """
 
     start: tf.Tensor
     drift: tf.Tensor
     look: Look = static()  # noqa: RUF009 (a field)
     arguments: tuple[tf.Tensor, ...] = ()
+    is_drift_fixed: bool = static(default=False)
 
     def nothing_yet(self, dtype: tf.DType) -> tuple[tf.Tensor]:
         """Where views go: [num_views, *look.shape]."""
@@ -126,7 +129,9 @@ class Views(Structure):
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )  # fmt: skip
             rows = tuple(with_row(row, j, d) for row, d in zip(rows, others, strict=True))
-            return j + 1, dx + new, dp + drift[j] * new, with_row(d_drift, j, new * p), rows
+            if not self.is_drift_fixed:
+                d_drift = with_row(d_drift, j, new * p)
+            return j + 1, dx + new, dp + drift[j] * new, d_drift, rows
 
         _, *totals = tf.while_loop(
             lambda j, *_: j < self.start[i + 1], pull, (self.start[i], *totals),

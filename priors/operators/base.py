@@ -130,11 +130,12 @@ class Product(AbstractLinearOperator):
         return self.inner.adjoint(self.outer.adjoint(y))
 
 
-def map_shape(shape: tuple[int, int]) -> tuple[int, int]:
+def map_shape(shape: tuple[int, int], name: str = "shape") -> tuple[int, int]:
     """The sides of a map as two Python integers, or a refusal.
 
     Args:
         shape: Pixels of the map, (ny, nx).
+        name: Name of the argument, for the message.
 
     Returns:
         The same, as a tuple of two integers.
@@ -144,8 +145,49 @@ def map_shape(shape: tuple[int, int]) -> tuple[int, int]:
     """
     sides = tuple(shape)
     good = len(sides) == 2 and all(int(n) == n and n >= 1 for n in sides)
-    checks.require(good, "shape", "be two positive integers, (ny, nx)", shape)
+    checks.require(good, name, "be two positive integers, (ny, nx)", shape)
     return (int(sides[0]), int(sides[1]))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sides of an image as Python integers, or a refusal.
+
+    Args:
+        shape: Sides of the image; the last two are pixels, (..., ny, nx), those before count
+            sources or bands.
+
+    Returns:
+        The same, as a tuple of integers.
+
+    Raises:
+        ValueError: If `shape` is not two or more positive integers.
+    """
+    sides = tuple(shape)
+    good = len(sides) >= 2 and all(int(n) == n and n >= 1 for n in sides)
+    checks.require(good, "shape", "be two or more positive integers, (..., ny, nx)", shape)
+    return tuple(int(n) for n in sides)
+
+
+def real_numbers(value: TensorLike, name: str) -> tf.Tensor:
+    """A property of an operator as real floats, or a refusal.
+
+    Args:
+        value: Numbers, any shape; without a type of their own they become float64.
+        name: Name of the argument, for the message.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: If a number is not finite.
+        TypeError: If they are not real floats.
+    """
+    value = tf.convert_to_tensor(value if hasattr(value, "dtype") else np.asarray(value), name=name)
+    value = tf.cast(value, tf.float64) if value.dtype.is_integer else value
+    kind = value.dtype
+    checks.require(kind.is_floating, name, "be real floats", kind.name, error=TypeError)
+    checks.finite(value, name)
+    return value
 
 
 def checked(x: TensorLike, name: str, sides: tuple[int, ...], is_complex: bool | None) -> tf.Tensor:

@@ -12,34 +12,37 @@ from priors.operators import base
 
 @dataclasses.dataclass(frozen=True)
 class Convolution(base.AbstractLinearOperator):
-    """Linear operator that convolves a real, periodic map with a point-spread function.
+    """Linear operator that convolves real, periodic images with a point-spread function.
 
-    A point source at a pixel becomes the point-spread function with its centre there.
-    Differentiable with respect to `psf` too.
+    A point source at a pixel becomes the point-spread function with its centre there. Each band
+    may have its own. Differentiable with respect to `psf` too.
 
     Attributes:
-        psf: Point-spread function (any unit), shape [py, px]; its centre is the pixel
-            (py // 2, px // 2). It is used as given: one that sums to 1 keeps the flux.
-        shape: Pixels of the map, (ny, nx), at least those of `psf`.
+        psf: Point-spread functions (any unit), shape [py, px] or [..., py, px], where the leading
+            axes broadcast to those of `shape`; the centre is the pixel (py // 2, px // 2). They
+            are used as given: one that sums to 1 keeps the flux.
+        shape: Sides of the image, (ny, nx), or (num_bands, ny, nx) for one of several bands; its
+            pixels are at least those of `psf`.
 
     Raises:
-        ValueError: If `shape` is not two positive integers, `psf` has not two axes, is not
-            finite, or is larger than the map.
+        ValueError: If `shape` is not two or more positive integers, or `psf` has less than two
+            axes, is not finite, is larger than the image or does not broadcast to it.
         TypeError: If `psf` is complex.
     """
 
     psf: TensorLike
-    shape: tuple[int, int] = static()
+    shape: tuple[int, ...] = static()
 
     def __post_init__(self) -> None:
-        shape = base.map_shape(self.shape)
-        psf = tf.convert_to_tensor(self.psf, name="psf")
-        checks.rank(psf, "psf", 2)
-        kind = psf.dtype
-        checks.require(kind.is_floating, "psf", "be real floats", kind.name, error=TypeError)
-        checks.finite(psf, "psf")
-        fits = all(p <= n for p, n in zip(psf.shape, shape, strict=True))
-        checks.require(fits, "psf", f"fit into a map of {shape} pixels", psf.shape)
+        shape = base.image_shape(self.shape)
+        psf = base.real_numbers(self.psf, "psf")
+        checks.rank(psf, "psf", tuple(range(2, len(shape) + 1)))
+        fits = all(p <= n for p, n in zip(psf.shape[-2:], shape[-2:], strict=True))
+        checks.require(fits, "psf", f"fit into a map of {shape[-2:]} pixels", psf.shape)
+        # From the last axis on: a point-spread function without bands serves them all.
+        pairs = zip(psf.shape[-3::-1], shape[-3::-1], strict=False)
+        fits = all(p in (1, n) for p, n in pairs)
+        checks.require(fits, "psf", f"have one or {shape[:-2]} bands", psf.shape)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "psf", psf)
 
@@ -50,7 +53,8 @@ class Convolution(base.AbstractLinearOperator):
         return fourier.filter2(y, tf.math.conj(self._transfer()))
 
     def _transfer(self) -> tf.Tensor:
-        """Transform of the point-spread function centred on the first pixel."""
-        (py, px), (ny, nx) = self.psf.shape, self.shape
-        padded = tf.pad(self.psf, [[0, ny - py], [0, nx - px]])
-        return fourier.rfft2(tf.roll(padded, [-(py // 2), -(px // 2)], axis=[0, 1]))
+        """Transform of the point-spread functions centred on the first pixel."""
+        (py, px), (ny, nx) = self.psf.shape[-2:], self.shape[-2:]
+        bands = [[0, 0]] * (self.psf.shape.rank - 2)
+        padded = tf.pad(self.psf, [*bands, [0, ny - py], [0, nx - px]])
+        return fourier.rfft2(tf.roll(padded, [-(py // 2), -(px // 2)], axis=[-2, -1]))

@@ -116,7 +116,7 @@ def test_the_files_of_the_demo_make_the_same_map(demo, tmp_path, capsys):
         assert main([*words, "--prior=ks", "--cosmology=planck15"]) == 0
     assert "Highest peak" in capsys.readouterr().out
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["mass_map.fits", "mass_map.png", "report.json"]
+    assert names == ["clusters.png", "mass_map.fits", "mass_map.png", "report.json"]
     assert "truth" not in json.loads((tmp_path / "report.json").read_text())
 
 
@@ -209,7 +209,7 @@ def test_bad_options_are_refused_in_one_line(demo, tmp_path, capsys):
     assert "invalid float value" in refusal(capsys, *ks, "--pixel-size-arcmin=small")
     assert "must read like ra=RA" in refusal(capsys, *ks, "--columns", "ra")
     assert "have columns RA" in refusal(capsys, *ks, "--columns", "ra=RA")
-    assert "invalid choice: 'sparse'" in refusal(capsys, catalogue, "--prior=sparse", "--out", out)
+    assert "invalid choice: 'flat'" in refusal(capsys, catalogue, "--prior=flat", "--out", out)
     assert "`CATALOGUE` must be given" in refusal(capsys, "--out", out)
     simulate = ("--simulate", "--out", out)
     assert "must come without CATALOGUE: it makes" in refusal(capsys, catalogue, *simulate)

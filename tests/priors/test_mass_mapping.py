@@ -12,9 +12,9 @@ from flowpm_ext.cosmology import Planck15, Planck18, redshift
 from priors import estimators, simulated_survey, stacking
 from priors.catalogue import Clusters, read_clusters, read_shear_catalogue
 from priors.convergence import NotConvergedWarning
-from priors.mass_mapping import theory_power
 from priors.shear_map import bin_shear
 from priors.simulated_survey import compare_with_truth, simulate_survey
+from priors.theory_power import theory_power
 
 PIXEL = 3.0  # arcmin: 36 pixels a side, so that a solution takes milliseconds
 
@@ -215,7 +215,8 @@ def test_pixel_size_may_carry_a_unit(survey):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prior": "sparse"}, "`prior` must be one of 'wiener', 'ks'. Received: 'sparse'"),
+        ({"prior": "flat"}, "`prior` must be one of 'wiener', 'ks', 'sparse', 'learned'"),
+        ({"prior": "sparse", "num_samples": 4}, "`num_samples` must be 0 for the prior 'sparse'"),
         ({"nz": None}, "`nz` must be given for the prior 'wiener'"),
         ({"max_iterations": 0}, "`max_iterations` must be positive"),
         ({"num_samples": -1}, "`num_samples` must be non-negative"),

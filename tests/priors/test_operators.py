@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from reference import gaussian_posterior
 
-from priors import operators
+from priors import GaussianLikelihood, operators
 
 SIDES = [(8, 8), (9, 7), (6, 9), (5, 12)]
 MODES = {
@@ -32,6 +32,13 @@ def examples(sides):
         operators.MaskedFourier: operators.MaskedFourier(mask),
         operators.Convolution: operators.Convolution(random((3, 4)), sides),
         operators.Mask: operators.Mask(mask),
+        operators.DownSampling: operators.DownSampling(3, (2, 3 * sides[0], 3 * sides[1])),
+        operators.Mixing: operators.Mixing(random((5, 2)), sides),
+        operators.ModeMixing: operators.ModeMixing(
+            random((3, 2, sides[0], sides[1] // 2 + 1)) * (1 + 0.5j), sides[1]
+        ),
+        operators.Padding: operators.Padding(2, (2, *sides)),
+        operators.Shift: operators.Shift([[0.3, -1.6], [2.0, 0.5]], (2, *sides)),
         operators.Product: operators.Mask(mask) @ lensing @ operators.Mask(mask),
     }
 
@@ -167,6 +174,110 @@ def test_convolution_gradient_with_respect_to_the_psf():
         np.testing.assert_allclose(gradient[i, j], expected, rtol=1e-12)
 
 
+def blend(dtype="float64"):
+    """From two sources of 6 x 5 pixels to five bands of 5 x 4 coarse ones."""
+    shifts = operators.Shift(tf.constant([[0.4, -1.0], [-0.7, 0.2]], dtype), (2, 10, 8))
+    psf = np.abs(random((5, 3, 3))).astype(dtype)
+    mixing = operators.Mixing(np.abs(random((5, 2), 1)).astype(dtype), (10, 8))
+    seen = operators.DownSampling(2, (5, 10, 8)) @ operators.Convolution(psf, (5, 10, 8))
+    return seen @ mixing @ shifts @ operators.Padding(2, (2, 6, 4))
+
+
+def test_convolution_has_a_psf_for_each_band():
+    psf, x = random((3, 3, 2)), random((4, 3, 7, 6))
+    op = operators.Convolution(psf, (3, 7, 6))
+    for band in range(3):
+        alone = operators.Convolution(psf[band], (7, 6))
+        np.testing.assert_allclose(op(x)[:, band], alone(x[:, band]), atol=1e-12)
+    shared = operators.Convolution(psf[0], (3, 7, 6))
+    np.testing.assert_allclose(shared(x), operators.Convolution(psf[0], (7, 6))(x), atol=1e-12)
+
+
+def test_down_sampling_is_the_mean_of_squares():
+    x = random((2, 4, 6))
+    found = operators.DownSampling(2, (2, 4, 6))(x)
+    assert found.shape == (2, 2, 3)
+    np.testing.assert_allclose(found[1, 1, 2], x[1, 2:4, 4:6].mean(), rtol=1e-12)
+    np.testing.assert_allclose(operators.DownSampling(1, (4, 6))(x), x, atol=0)
+
+
+def test_mixing_is_a_matrix_product():
+    sed, x = random((5, 2)), random((2, 4, 3), 1)
+    op = operators.Mixing(sed, (4, 3))
+    assert (op.shape, op.data_shape) == ((2, 4, 3), (5, 4, 3))
+    np.testing.assert_allclose(op(x), (sed @ x.reshape(2, -1)).reshape(5, 4, 3), atol=1e-13)
+    with tf.GradientTape() as tape:
+        variable = tf.constant(sed)
+        tape.watch(variable)
+        value = tf.reduce_sum(operators.Mixing(variable, (4, 3))(x)[2])
+    expected = np.zeros((5, 2))
+    expected[2] = x.sum(axis=(1, 2))
+    np.testing.assert_allclose(tape.gradient(value, variable), expected, atol=1e-12)
+
+
+def test_mode_mixing_is_a_sum_of_convolutions():
+    psf, x = random((3, 2, 6, 7)), random((2, 6, 7), 1)
+    found = operators.ModeMixing(np.fft.rfft2(psf), 7)(x)
+    expected = np.fft.ifft2(np.einsum("bsyx,syx->byx", np.fft.fft2(psf), np.fft.fft2(x))).real
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_shift_moves_pixels_and_band_limited_images():
+    x = random((2, 6, 7))
+    op = operators.Shift([[2.0, -1.0], [0.0, 3.0]], (2, 6, 7))
+    expected = [np.roll(x[0], (2, -1), (0, 1)), np.roll(x[1], (0, 3), (0, 1))]
+    np.testing.assert_allclose(op(x), expected, atol=1e-12)
+
+    def wave(y, x):
+        return np.cos(2 * np.pi * (2 * y / 8 - x / 9) + 0.4) + np.sin(2 * np.pi * 3 * x / 9)
+
+    grid = np.mgrid[:8, :9]
+    found = operators.Shift([0.3, -1.7], (8, 9))(wave(*grid))
+    np.testing.assert_allclose(found, wave(grid[0] - 0.3, grid[1] + 1.7), atol=1e-12)
+
+
+def test_shift_gradient_with_respect_to_the_offset():
+    x, weight = random((6, 7)), random((6, 7), 1)
+
+    def value(offset):
+        return tf.reduce_sum(weight * operators.Shift(offset, (6, 7))(x))
+
+    offset = tf.constant([0.4, -0.7], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(offset)
+        result = value(offset)
+    step = 1e-5  # central differences of order one: an error of its square
+    expected = [
+        (value(offset + step * unit) - value(offset - step * unit)) / (2 * step)
+        for unit in np.eye(2)
+    ]
+    np.testing.assert_allclose(tape.gradient(result, offset), expected, rtol=1e-7)
+
+
+def test_padding_is_numpys():
+    x = random((2, 4, 3))
+    expected = np.pad(x, ((0, 0), (2, 2), (2, 2)))
+    np.testing.assert_allclose(operators.Padding(2, (2, 4, 3))(x), expected, atol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_blend_has_an_adjoint_and_a_likelihood(mode):
+    op = blend()
+    assert (op.shape, op.data_shape) == ((2, 6, 4), (5, 5, 4))
+    x, y = pair(op, "float64", batch=(3,))
+    forward, backward = MODES[mode](lambda x: op(x)), MODES[mode](lambda y: op.adjoint(y))
+    np.testing.assert_allclose(inner(forward(x), y), inner(x, backward(y)), atol=1e-11)
+    noise_std = np.linspace(0.5, 1.5, 5)[:, None, None]
+    likelihood = GaussianLikelihood(op, y[0], noise_std)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = MODES[mode](lambda x: likelihood.log_prob(x))(x)
+    chi = (y[0].numpy() - op(x).numpy()) / noise_std
+    norm = np.sum(np.log(2 * np.pi * noise_std**2)) * 20 / 2
+    np.testing.assert_allclose(value, -np.sum(chi**2, axis=(1, 2, 3)) / 2 - norm, rtol=1e-12)
+    np.testing.assert_allclose(tape.gradient(value, x), likelihood.gradient(x), atol=1e-11)
+
+
 def test_masked_fourier_is_numpys_transform():
     x, mask = random((6, 7)), random((6, 7), 1) > 0
     expected = mask * np.fft.fft2(x, norm="ortho")
@@ -200,6 +311,42 @@ def test_product_applies_the_right_one_first():
             "`psf` must be finite",
         ),
         (lambda: operators.Convolution(1j * np.ones((2, 2)), (4, 4)), TypeError, "`psf` must be"),
+        (
+            lambda: operators.Convolution(np.ones((2, 3, 3)), (5, 8, 8)),
+            ValueError,
+            "`psf` must have one or",
+        ),
+        (
+            lambda: operators.Convolution(np.ones((2, 3, 3)), (8, 8)),
+            ValueError,
+            "`psf` must have 2 axes",
+        ),
+        (lambda: operators.Convolution(np.ones((3, 3)), (8,)), ValueError, "two or more positive"),
+        (lambda: operators.DownSampling(2, (4, 5)), ValueError, "`shape` must have pixels that"),
+        (lambda: operators.DownSampling(0, (4, 4)), ValueError, "`factor` must be a positive"),
+        (lambda: operators.Mixing(np.ones(3), (4, 4)), ValueError, "`sed` must have 2 axes"),
+        (lambda: operators.Mixing(1j * np.ones((2, 2)), (4, 4)), TypeError, "`sed` must be real"),
+        (lambda: operators.Mixing(np.ones((2, 2)), (4,)), ValueError, "`pixels` must be two"),
+        (
+            lambda: operators.Mixing(np.full((2, 2), np.nan), (4, 4)),
+            ValueError,
+            "`sed` must be finite",
+        ),
+        (lambda: operators.ModeMixing(np.ones((1, 1, 4, 3)), 4), TypeError, "`matrix` must be com"),
+        (lambda: operators.ModeMixing(np.ones((1, 4, 3)), 4), ValueError, "`matrix` must have 4"),
+        (
+            lambda: operators.ModeMixing(1j * np.ones((1, 1, 4, 3)), 6),
+            ValueError,
+            "`matrix` must have 4 columns",
+        ),
+        (lambda: operators.Padding(0, (4, 4)), ValueError, "`margin` must be a positive"),
+        (
+            lambda: operators.Shift(np.ones((3, 2)), (2, 4, 4)),
+            ValueError,
+            "`offset` must have shape",
+        ),
+        (lambda: operators.Shift([1j, 2], (4, 4)), TypeError, "`offset` must be real floats"),
+        (lambda: operators.Shift([1.0, np.inf], (4, 4)), ValueError, "`offset` must be finite"),
         (
             lambda: operators.KaiserSquires((4, 4))(np.ones((4, 5))),
             ValueError,

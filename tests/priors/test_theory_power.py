@@ -7,8 +7,8 @@ import pyccl
 from reference import cosmologies
 
 from flowpm_ext.cosmology import Planck18
-from priors.mass_mapping import theory_power
 from priors.sky_grid import SkyGrid
+from priors.theory_power import theory_power
 
 
 def test_power_of_a_mode_is_the_spectrum_of_ccl_over_the_area_of_a_pixel():

@@ -1,0 +1,260 @@
+"""A prior of convergence maps, learned from simulated ones: networks and what they know."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.cosmology import Cosmology
+from flowpm_ext.cosmology.redshift import RedshiftDistribution
+from flowpm_ext.stats import angular_power
+from priors.catalogue import Source
+from priors.denoiser import Denoiser
+from priors.score import HybridScore
+from priors.sky_grid import SkyGrid
+from priors.theory_power import theory_power
+from priors.training_maps import TrainingMaps
+
+NETWORK, ABOUT = "denoiser.keras", "prior.json"
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+NAMES = ("cosmos",)
+NUM_BINS = 24  # of the spectrum of the training maps
+NOISE = (0.1, 10.0)  # least and most, in root mean squares of the maps
+FIX = "Make it with `python -m priors train`."
+STEPS_PER_EPOCH = 100
+CHUNK = 100  # maps at a time
+
+
+class MapPrior(NamedTuple):
+    """A denoiser of convergence maps, and what it was trained on."""
+
+    denoiser: Denoiser
+    pixel_size_arcmin: float
+    ell: np.ndarray  # [num_bins], of the spectrum of the training maps
+    cl: np.ndarray  # [num_bins]
+    about: dict[str, Any]  # how the maps were made
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a map must divide by."""
+        return 2 ** (len(self.denoiser.filters) - 1)
+
+    def trained_power(self, shape: tuple[int, int]) -> np.ndarray:
+        """Variance of each mode of the training maps, in FFT layout.
+
+        Args:
+            shape: Pixels, (ny, nx).
+
+        Returns:
+            Shape [ny, nx]; 0 for the mean.
+        """
+        size = np.deg2rad(self.pixel_size_arcmin / 60)
+        ell = np.hypot(*np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, size) for n in shape),
+                                    indexing="ij"))  # fmt: skip
+        lowest = ell[ell > 0].min() if ell.any() else 1.0
+        log_cl = np.interp(np.log(np.maximum(ell, lowest)), np.log(self.ell), np.log(self.cl))
+        return np.where(ell > 0, np.exp(log_cl) / size**2, 0.0)
+
+    def score(
+        self,
+        grid: SkyGrid,
+        nz: Source | Sequence | RedshiftDistribution | None = None,
+        cosmo: Cosmology | None = None,
+    ) -> HybridScore:
+        """The score of maps with the pixels of a grid.
+
+        Args:
+            grid: The pixels.
+            nz: Redshift distribution, for the spectrum of theory; None for the spectrum of the
+                training maps.
+            cosmo: Cosmology of the theory; Planck18 if None.
+
+        Returns:
+            The score, whose Gaussian part has the spectrum of theory, and whose network gives
+            what the training maps have beyond theirs.
+
+        Raises:
+            ValueError: If pixels have another side than those of the training maps, or the sides
+                of the grid do not divide by `multiple`.
+        """
+        size, mine = grid.pixel_size_arcmin, self.pixel_size_arcmin
+        rule = f"be that of the maps the prior has learned, {mine:.4g} arcmin"
+        checks.require(abs(size / mine - 1) < 0.01, "pixel_size_arcmin", rule, size)
+        fits = all(side % self.multiple == 0 for side in grid.shape)
+        checks.require(fits, "grid", f"have sides that divide by {self.multiple}", grid.shape)
+        trained = self.trained_power(grid.shape)
+        power = trained
+        if nz is not None:
+            power = theory_power(nz, grid, cosmo) * _pixel_window(grid.shape)
+        return HybridScore(
+            power.astype(np.float32), self.denoiser, trained.astype(np.float32),
+            scale=self.denoiser.scale,
+        )  # fmt: skip
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write `denoiser.keras` and `prior.json`.
+
+        Args:
+            folder: Where to; made if there is none.
+
+        Raises:
+            OSError: If a file cannot be written.
+        """
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.denoiser.save(folder / NETWORK, include_optimizer=False)
+        known = {
+            "pixel_size_arcmin": self.pixel_size_arcmin, "ell": self.ell.tolist(),
+            "cl": self.cl.tolist(), "about": self.about,
+        }  # fmt: skip
+        (folder / ABOUT).write_text(json.dumps(known, indent=1) + "\n")
+
+
+def load_prior(folder: str | os.PathLike) -> MapPrior:
+    """A prior that `MapPrior.save` wrote.
+
+    Args:
+        folder: Where it is.
+
+    Returns:
+        The prior.
+
+    Raises:
+        ValueError: If the folder holds no whole prior.
+    """
+    folder = pathlib.Path(folder)
+    for name in (NETWORK, ABOUT):
+        there = (folder / name).is_file()
+        checks.require(there, str(folder), f"hold a prior: {name}", "there is no such file", FIX)
+    try:
+        known = json.loads((folder / ABOUT).read_text())
+        denoiser = keras.models.load_model(folder / NETWORK, compile=False)
+        return MapPrior(
+            denoiser, float(known["pixel_size_arcmin"]), np.array(known["ell"]),
+            np.array(known["cl"]), known["about"],
+        )  # fmt: skip
+    except (KeyError, ValueError, OSError) as error:
+        checks.require(False, str(folder), "hold a whole prior", str(error)[:200], FIX)
+        raise
+
+
+def load_pretrained(name: str = "cosmos") -> MapPrior:
+    """A prior that comes with the package.
+
+    Args:
+        name: "cosmos": maps of pixels of an arcminute, of the redshifts of HST/COSMOS, through
+            particle-mesh simulations.
+
+    Returns:
+        The prior.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    checks.one_of(name, "name", NAMES)
+    return load_prior(WEIGHTS / name)
+
+
+def train_prior(
+    maps: TrainingMaps,
+    *,
+    filters: Sequence[int] = (16, 32, 64),
+    num_steps: int = 2000,
+    batch_size: int = 16,
+    learning_rate: float = 3e-3,
+    validation: np.ndarray | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
+    verbose: int | str = 0,
+) -> MapPrior:
+    """Train a denoiser of maps by denoising score matching.
+
+    Args:
+        maps: Maps without noise.
+        filters: As for `Denoiser`; the sides of the maps must divide by 2**(len(filters) - 1).
+        num_steps: Updates of the weights; the rate falls to zero along half a cosine.
+        batch_size: Maps in each.
+        learning_rate: The first one.
+        validation: Maps that are not trained on, [num, ny, nx], for the loss at each epoch.
+        checkpoint: Folder where an interrupted training is kept and goes on from; it is removed
+            when all is done.
+        callbacks: More of Keras.
+        seed: Of weights, order, noise and turns.
+        verbose: As for `fit`.
+
+    Returns:
+        The prior.
+
+    Raises:
+        ValueError: If a number is not positive, or maps do not suit the network.
+
+    References:
+        Vincent 2011, Neural Computation 23, 1661; Remy et al. 2022, arXiv:2201.05561.
+    """
+    checks.positive_integers(num_steps=num_steps, batch_size=batch_size)
+    checks.positive(learning_rate, "learning_rate")
+    rule, fix = "hold several maps of one size", "A map or two are no sample."
+    checks.require(
+        maps.kappa.ndim == 3 and len(maps.kappa) > 2, "maps", rule, maps.kappa.shape, fix
+    )
+    keras.utils.set_random_seed(seed % 2**32)
+    scale = float(maps.kappa.std())
+    least, most = (scale * level for level in NOISE)
+    denoiser = Denoiser(
+        filters, sigma_min=least, sigma_max=most, augment=True, ema_momentum=0.998, seed=seed
+    )
+    denoiser.adapt(maps.kappa)
+    in_epoch = min(STEPS_PER_EPOCH, num_steps)
+    num_epochs = -(-num_steps // in_epoch)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, num_epochs * in_epoch)
+    denoiser.compile(keras.optimizers.Adam(rate))
+    data = tf.data.Dataset.from_tensor_slices(maps.kappa).shuffle(len(maps.kappa), seed=seed)
+    kept = [] if checkpoint is None else [keras.callbacks.BackupAndRestore(str(checkpoint))]
+    history = denoiser.fit(
+        data.repeat().batch(batch_size, drop_remainder=True), epochs=num_epochs,
+        steps_per_epoch=in_epoch, callbacks=[*kept, *callbacks], verbose=verbose,
+        validation_data=validation, validation_batch_size=batch_size,
+    ).history  # fmt: skip
+    about = dict(maps.about) | {
+        "num_maps": len(maps.kappa), "num_steps": num_epochs * in_epoch,
+        "batch_size": batch_size, "learning_rate": learning_rate, "training_seed": seed,
+        "loss": {name: [round(float(v), 5) for v in values] for name, values in history.items()},
+    }  # fmt: skip
+    return MapPrior(
+        denoiser, maps.pixel_size_arcmin, *spectrum(maps.kappa, maps.pixel_size_arcmin), about
+    )
+
+
+def spectrum(kappa: np.ndarray, pixel_size_arcmin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Angular power spectrum of maps that are not periodic, under a window that falls to zero.
+
+    Args:
+        kappa: The maps, [num, ny, nx].
+        pixel_size_arcmin: Side of a pixel (arcmin).
+
+    Returns:
+        Multipoles and C_ell, two arrays [num_bins].
+    """
+    sides = kappa.shape[1:]
+    window = np.multiply.outer(*(np.hanning(n + 2)[1:-1] for n in sides))
+    window = (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    lowest = 2 * np.pi / (np.deg2rad(pixel_size_arcmin / 60) * max(sides))
+    corner = np.ceil(np.sqrt(0.5) * max(sides)) + 1
+    # Whole numbers of the lowest mode, so that each bin holds one.
+    edges = lowest * (np.unique(np.round(np.geomspace(1, corner, NUM_BINS + 1))) - 0.5)
+    parts = np.array_split(window * kappa, max(1, len(kappa) // CHUNK))
+    found = [angular_power(part[..., None], pixel_size_arcmin, edges) for part in parts]
+    cl = np.concatenate([part.cl[:, 0] for part in found]).mean(axis=0)
+    return np.asarray(found[0].ell, np.float64), np.asarray(cl, np.float64)
+
+
+def _pixel_window(shape: Mapping | tuple[int, int]) -> np.ndarray:
+    """What the mean over a pixel leaves of the power of each mode, in FFT layout."""
+    return np.multiply.outer(*(np.sinc(np.fft.fftfreq(n)) ** 2 for n in shape))
