@@ -53,8 +53,6 @@ class MapDataset:
         """Names of the parameters."""
         self.map_shape: tuple[int, ...] = next(shape for _, _, shape, _ in shards if shape[0])
         """(ny, nx, num_bins)."""
-        self.field_size_deg: float = _field_size(self.paths[0])
-        """Side of the field of a map (degrees)."""
         self._shard = np.repeat(np.arange(len(shards)), [len(index) for _, index, *_ in shards])
         self._row = np.concatenate([np.arange(len(index)) for _, index, *_ in shards])
 
@@ -66,7 +64,7 @@ class MapDataset:
     @property
     def pixel_size_arcmin(self) -> float:
         """Side of a pixel (arcmin)."""
-        return 60 * self.field_size_deg / self.map_shape[1]
+        return 60 * _field_size(self.paths[0]) / self.map_shape[1]
 
     @property
     def failures(self) -> list[Failure]:
