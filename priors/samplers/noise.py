@@ -24,10 +24,8 @@ def with_noise_of_the_image(
     Returns:
         The likelihood with less noise if there is room for it, else with more.
     """
-    noise, mask = np.broadcast_arrays(likelihood.noise_std.numpy(), likelihood.mask.numpy())
-    least = float(noise[mask].min())
     part = sigma**2 * largest_gain(likelihood)
-    if part <= ROOM * least**2:
+    if part <= ROOM * _least_noise(likelihood) ** 2:
         noise_std = tf.sqrt(tf.maximum(likelihood.noise_std**2 - part, part))
         return likelihood.replace(noise_std=noise_std), True
     return with_noise(likelihood, cast(gain(likelihood) * sigma, likelihood.dtype)), False
@@ -42,9 +40,8 @@ def room_for_noise(likelihood: GaussianLikelihood) -> float:
     Returns:
         Standard deviation of the noise on the image.
     """
-    noise, mask = np.broadcast_arrays(likelihood.noise_std.numpy(), likelihood.mask.numpy())
-    least = float(noise[mask].min())
-    return 0.999 * least * math.sqrt(ROOM / largest_gain(likelihood))  # 0.999 for rounding
+    room = math.sqrt(ROOM / largest_gain(likelihood))
+    return 0.999 * _least_noise(likelihood) * room  # 0.999 for rounding
 
 
 def largest_gain(likelihood: GaussianLikelihood, num_steps: int = 20) -> float:
@@ -69,3 +66,9 @@ def gain(likelihood: GaussianLikelihood) -> float:
     energy = math.prod(op.shape) * float(tf.reduce_sum(tf.abs(op(point)) ** 2))
     components = 2 if likelihood.data.dtype.is_complex else 1
     return math.sqrt(energy / math.prod(op.data_shape) / components)
+
+
+def _least_noise(likelihood: GaussianLikelihood) -> float:
+    """The least standard deviation of an observed datum."""
+    noise, mask = np.broadcast_arrays(likelihood.noise_std.numpy(), likelihood.mask.numpy())
+    return float(noise[mask].min())
