@@ -153,11 +153,15 @@ def _cosmology(options: argparse.Namespace) -> Any:
 
 def _simulated(options: argparse.Namespace, stage: pathlib.Path) -> dict[str, Any]:
     """The same for a simulated survey, from the files that it leaves, with its truth."""
+    from priors.map_prior import load_pretrained, load_prior
+    from priors.mass_mapping import PIXEL_SIZE_ARCMIN
     from priors.simulated_survey import simulate_survey
 
-    survey = simulate_survey(
-        options.pixel_size_arcmin, options.seed, _cosmology(options), options.nz, options.method
-    )
+    size = options.pixel_size_arcmin or PIXEL_SIZE_ARCMIN
+    if options.pixel_size_arcmin is None and options.prior == "learned":
+        weights = load_prior(options.weights) if options.weights else load_pretrained()
+        size = weights.pixel_size_arcmin
+    survey = simulate_survey(size, options.seed, _cosmology(options), options.nz, options.method)
     for name in ("catalogue", "clusters", "nz"):
         kind = "fits" if name == "catalogue" else "ecsv"
         path = stage / f"simulated_{name}.{kind}"
