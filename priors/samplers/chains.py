@@ -73,7 +73,7 @@ class Chains:
         self.sigma = 0.0 if self.denoises else float(last)
         self.problem = problem._replace(likelihood=likelihood)
         self.conditional = Conditional(problem._replace(likelihood=given))
-        self.target = target(likelihood, problem.score, plan.method)
+        self.target = target(problem.score, plan.method, likelihood is not None)
         self._gain = 0.0 if likelihood is None else gain(likelihood)
 
     def first(self) -> State:
@@ -107,17 +107,19 @@ class Chains:
     ) -> State:
         """Chains after steps at one level, whose draws count at the last."""
         plan, sigma = self.plan, self.plan.sigmas[number]
-        args = self.at_level(sigma)
+        args, likelihood = self.at_level(sigma), self.problem.likelihood
+        root = args[-1]
         is_hmc = plan.method == "hmc"
         times = 1 if is_hmc else LANGEVIN_STEPS
         chains = sample_hmc(
-            self.target, shrunk(tf.constant(state.x), args[-1]), num_draws, times * num_warmup,
-            args=args, num_leapfrog=plan.num_leapfrog if is_hmc else 1,
+            self.target, shrunk(tf.constant(state.x), root), num_draws, times * num_warmup,
+            args=args if likelihood is None else [*args, likelihood],
+            num_leapfrog=plan.num_leapfrog if is_hmc else 1,
             trajectory=TRAJECTORY if is_hmc else None, target_accept=0.8 if is_hmc else 0.6,
             step_size=state.step_size, num_groups=plan.num_chains, thin=times * thin, seed=seed,
             progress=False,
         )  # fmt: skip
-        images = np.stack([stretched(tf.constant(u), args[-1]).numpy() for u in chains.samples])
+        images = np.stack([stretched(tf.constant(u), root).numpy() for u in chains.samples])
         state = state._replace(
             x=images[-1], step_size=chains.step_size, block=state.block + 1,
             num_scores=state.num_scores + chains.num_gradients,

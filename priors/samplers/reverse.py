@@ -81,7 +81,7 @@ class Reverse:
         sides, sigma = (self.plan.num_chains, *shape), cast(self.plan.sigmas[0], dtype)
         noise = sigma * standard_normal(sides, fold(seed, 0), dtype)
         if likelihood is not None:
-            power = prior_power(self.problem)
+            power = prior_power(score, shape, dtype)
             return noise + wiener_samples(likelihood, power, sides[0], fold(seed, 1))
         root = root_covariance(score, None, cast(0.0, dtype), dtype)
         return noise + stretched(standard_normal(sides, fold(seed, 1), dtype), root)

@@ -17,6 +17,7 @@ WIDEST = 10.0  # first level of noise, in root mean squares of the image, at the
 LEAST = 0.4
 DEPTH = 0.05  # of the last level: that to which noise is taken away before the last step
 FLOW_LEVELS = 24  # of samplers that begin anew for each draw
+KEPT = 8  # priors whose compiled functions stay for the next problem
 
 CHAINS = ("hmc", "langevin")
 METHODS = (*CHAINS, "guided", "predictor_corrector", "flow")

@@ -1,5 +1,7 @@
 """Log densities and scores of posteriors, in coordinates in which they are about round."""
 
+import functools
+
 import tensorflow as tf
 
 from flowpm_ext.core.types import cast
@@ -8,19 +10,36 @@ from flowpm_ext.numerics import fourier
 from priors.coordinates import stretched
 from priors.likelihood import GaussianLikelihood
 from priors.samplers.noise import with_noise
+from priors.samplers.settings import KEPT
 from priors.score import AbstractScore, GaussianScore
 
 
-def target(
-    likelihood: GaussianLikelihood | None, score: AbstractScore, method: str
-) -> CompiledLogProb:
-    """What is known as a density and what by its score alone, in round coordinates."""
+@functools.lru_cache(maxsize=KEPT)
+def target(score: AbstractScore, method: str, has_data: bool) -> CompiledLogProb:
+    """What is known as a density and what by its score alone, in round coordinates.
 
-    def log_prob(u: tf.Tensor, sigma: tf.Tensor, noise: tf.Tensor, root: tf.Tensor) -> tf.Tensor:
+    Compiled once for a prior and a shape, whatever the data: chains of many data sets, of the
+    nulls of a survey for one, would else spend their time on tracing.
+
+    Args:
+        score: The prior.
+        method: "hmc" or "langevin".
+        has_data: Whether there is a likelihood.
+
+    Returns:
+        Functions of coordinates, the noise on the prior, the noise on the data, what
+        `root_covariance` gives, and the likelihood where there is one.
+    """
+
+    def log_prob(
+        u: tf.Tensor, sigma: tf.Tensor, noise: tf.Tensor, root: tf.Tensor, *data: GaussianLikelihood
+    ) -> tf.Tensor:
         value, x = _gaussian(score, u, sigma, root)
-        return value if likelihood is None else value + with_noise(likelihood, noise).log_prob(x)
+        return value + with_noise(data[0], noise).log_prob(x) if has_data else value
 
-    def learned(u: tf.Tensor, sigma: tf.Tensor, noise: tf.Tensor, root: tf.Tensor) -> tf.Tensor:
+    def learned(
+        u: tf.Tensor, sigma: tf.Tensor, noise: tf.Tensor, root: tf.Tensor, *data: GaussianLikelihood
+    ) -> tf.Tensor:
         return stretched(score.residual(stretched(u, root), sigma), root)
 
     if isinstance(score, GaussianScore):
