@@ -76,10 +76,8 @@ class AbstractMesh(Structure, abc.ABC):
         """Values [batch, num_particles, ...] at positions (cells) of [batch, *local_shape, ...]."""
 
     @abc.abstractmethod
-    def readout_with_slopes(
-        self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Values of a mesh with channels at particles, and their slopes.
+    def slopes(self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        """Slopes of a mesh with channels at particles.
 
         Args:
             field: Shape [batch, *local_shape, channels].
@@ -87,8 +85,8 @@ class AbstractMesh(Structure, abc.ABC):
             weight: Factor of each channel, [batch, num_particles, channels].
 
         Returns:
-            Values [batch, num_particles, channels], and the gradient by the positions of the sum
-            over channels of weight times value, [batch, num_particles, 3].
+            Gradient by the positions of the sum over channels of weight times what `readout`
+            finds, [batch, num_particles, 3].
         """
 
     @abc.abstractmethod

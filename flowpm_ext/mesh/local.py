@@ -64,10 +64,8 @@ class LocalMesh(AbstractMesh):
     def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         return painting.readout(field, position, self.window)
 
-    def readout_with_slopes(
-        self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        return painting.readout_with_slopes(field, position, weight, self.window)
+    def slopes(self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        return painting.slopes(field, position, weight, self.window)
 
     def white_noise(
         self, seed: int | tf.Tensor, batch_size: int = 1, dtype: tf.DType = tf.float32

@@ -102,11 +102,12 @@ def readout(mesh: tf.Tensor, position: tf.Tensor, window: str = "cic") -> tf.Ten
     return take(mesh, position)
 
 
-def readout_with_slopes(
+def slopes(
     mesh: tf.Tensor, position: tf.Tensor, weight: tf.Tensor, window: str = "cic"
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Values of a mesh at the positions of particles, and their slopes, from one reading.
+) -> tf.Tensor:
+    """Gradient by the positions of what `readout` finds, summed over channels with weights.
 
+    That is what `readout` gives as its gradient, without the painting that comes with it.
     Differentiable, in reverse mode, with respect to all arguments, as the operations it is made
     of are.
 
@@ -118,9 +119,8 @@ def readout_with_slopes(
         window: "cic" or "tsc".
 
     Returns:
-        Values in the unit of the mesh, shape [batch, num_particles, channels]; and the gradient
-        by the positions of the sum over channels of weight times value, shape [batch,
-        num_particles, num_axes].
+        Gradient (unit of the mesh times that of the weight / cell) of the sum over channels of
+        weight times value, shape [batch, num_particles, num_axes].
 
     Raises:
         ValueError: If shapes do not fit, the sides are not known when the graph is built, or
@@ -136,15 +136,7 @@ def readout_with_slopes(
         "weight", f"have shape {shape} with channels", weight,
     )  # fmt: skip
     _require_type(position, weight=weight)
-    flat, values, slopes = _flat(mesh, sides), 0.0, [0.0] * len(sides)
-    for corner in itertools.product(*_all_axes(position, sides, window)):
-        value = tf.gather(flat, sum(cell[0] for cell in corner), axis=1, batch_dims=1)
-        values += _share(corner)[..., None] * value
-        weighted = tf.reduce_sum(weight * value, axis=-1)
-        for axis, (_, _, slope) in enumerate(corner):
-            others = _share(corner[:axis] + corner[axis + 1 :])
-            slopes[axis] += weighted * slope[..., 0] * others
-    return values, tf.stack(slopes, axis=-1)
+    return _slopes(mesh, position, weight, sides, window)
 
 
 def _spread(
@@ -155,13 +147,14 @@ def _spread(
     axes = _all_axes(position, sides, window)
     # One update of neighbouring cells costs little more than that of one cell, so each particle
     # writes the cells of its last axes at once, and they are folded back at the end: of two axes,
-    # of one where channels fill the update.
-    num_folded = 1 if channels else 2
+    # of one where there are channels, and none where these alone make an update of four numbers.
+    num_folded = 2 if not channels else 1 if channels[0] < 4 else 0
     outer, inner = axes[: len(axes) - num_folded], axes[len(axes) - num_folded :]
     batch, cells, reach = tf.shape(position)[0], math.prod(sides), len(axes[0])
     offset = cells * tf.range(batch)[:, None]  # one flat mesh for the whole batch
     home = offset + sum(axis[0][0] for axis in inner)
-    masses = tf.stack([_share(corner) for corner in itertools.product(*inner)], axis=-1)
+    shares = [_share(corner) for corner in itertools.product(*inner)]
+    masses = tf.stack([tf.convert_to_tensor(x, position.dtype) for x in shares], axis=-1)
     if channels:
         masses = masses[..., None] * weight[..., None, :]
     elif weight is not None:
