@@ -110,6 +110,8 @@ class Estimator:
 
     # Whether an embedding is of the data: else it is of parameters.
     embeds_data = False
+    # Whether densities look at what a linear function of their context leaves.
+    is_linear_first = False
 
     def fit(
         self,
@@ -220,6 +222,8 @@ class Estimator:
             # Each member has its own, or training one would change the others.
             options["embedding"] = embedding = type(embedding).from_config(embedding.get_config())
             num_context = embedding(context[:1]).shape[-1]
+        else:
+            options.setdefault("linear", self.is_linear_first)
         kind = self.density[number % len(self.density)]
         return make_density(kind, y.shape[1], num_context, **options)
 

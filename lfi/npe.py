@@ -57,6 +57,7 @@ class NPE(Estimator):
         super().__init__(prior, density, num_members, seed, **options)
 
     embeds_data = True
+    is_linear_first = True
 
     def posterior(self, x_obs: TensorLike, check: bool = True) -> "Posterior":
         """The posterior of one observation, or of several.

@@ -15,13 +15,77 @@ from flowpm_ext.nn import OwnLoss
 LOG_2PI = math.log(2 * math.pi)
 CHUNK = 50_000  # log densities at a time
 LEAST_SPREAD = 1e-6  # of numbers that vary, over their mean: about what float32 resolves
+EDGE = 0.005  # of all y, on each side: where bounded y are not predicted, near as bounds may be
+
+
+class LinearPrediction(keras.layers.Layer):
+    """What a linear function of the context says of y, and how its errors go together.
+
+    Args:
+        num_dims: Components of y.
+        num_context: Components of the context.
+        **options: Of a Keras layer.
+    """
+
+    def __init__(self, num_dims: int, num_context: int, **options: Any) -> None:
+        super().__init__(trainable=False, **options)
+
+        def weight(name: str, start: Any, *shape: int) -> keras.Variable:
+            return self.add_weight(shape=shape, initializer=start, trainable=False, name=name)
+
+        self.kernel = weight("kernel", "zeros", num_context, num_dims)
+        self.bias = weight("bias", "zeros", num_dims)
+        self.least = weight("least", keras.initializers.Constant(-np.inf), num_dims)
+        self.most = weight("most", keras.initializers.Constant(np.inf), num_dims)
+        self.mixing = weight("mixing", keras.initializers.Identity(), num_dims, num_dims)
+        self.built = True
+
+    def adapt(self, seen: tf.Tensor, y: tf.Tensor, is_bounded: np.ndarray) -> None:
+        """Least squares.
+
+        Args:
+            seen: Standardised context, [num, num_context].
+            y: Shape [num, num_dims].
+            is_bounded: Whether a component of y has a bound, [num_dims].
+        """
+        seen, y = np.asarray(seen, np.float64), np.asarray(y, np.float64)
+        mean = np.mean(y, axis=0)
+        self.kernel.assign(np.linalg.lstsq(seen, y - mean, rcond=1e-6)[0])
+        self.bias.assign(mean)
+        least, most = np.quantile(y, [EDGE, 1 - EDGE], axis=0)
+        self.least.assign(np.where(is_bounded, least, -np.inf))
+        self.most.assign(np.where(is_bounded, most, np.inf))
+
+    def decorrelate(self, error: tf.Tensor) -> None:
+        """Learn the triangle that brings errors to unit covariance.
+
+        Args:
+            error: Standardised errors on the line, [num, num_dims].
+        """
+        covariance = np.atleast_2d(np.cov(np.asarray(error, np.float64).T))
+        root = np.linalg.cholesky(covariance + LEAST_SPREAD * np.eye(len(covariance)))
+        self.mixing.assign(np.linalg.inv(root).T)
+
+    def call(self, seen: tf.Tensor) -> tf.Tensor:
+        """The prediction.
+
+        Args:
+            seen: Standardised context, [batch, num_context].
+
+        Returns:
+            Shape [batch, num_dims], inside of the bounds.
+        """
+        found = tf.matmul(seen, self.kernel) + self.bias
+        return tf.clip_by_value(found, self.least, self.most)
 
 
 class ConditionalDensity(OwnLoss, keras.Model):
     """The density of y given a context, trained by `compile` and `fit(context, y)`.
 
     Inside, y is first mapped to the real line where it has bounds, and y and context are brought
-    to mean 0 and variance 1 by what `adapt` was shown; all of it counts in the density.
+    to mean 0 and variance 1 by what `adapt` was shown; all of it counts in the density. With
+    `linear`, what is standardised is how y differs from its linear prediction by the context, and
+    its components are made uncorrelated too.
 
     Args:
         num_dims: Components of y.
@@ -31,6 +95,8 @@ class ConditionalDensity(OwnLoss, keras.Model):
             Give both or neither.
         high: Upper bounds.
         embedding: Keras layer or model from the raw context to [batch, num_context].
+        linear: Whether y is first predicted by a linear function of the context; there must be
+            no embedding then.
         **options: Of a Keras model.
 
     Raises:
@@ -44,11 +110,15 @@ class ConditionalDensity(OwnLoss, keras.Model):
         low: Sequence[float] | None = None,
         high: Sequence[float] | None = None,
         embedding: keras.layers.Layer | None = None,
+        linear: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         checks.positive_integers(num_dims=num_dims, num_context=num_context)
+        fix = "An embedding can be as linear as it likes."
+        checks.require(not (linear and embedding), "linear", "be without `embedding`", linear, fix)
         self.num_dims, self.num_context, self.embedding = num_dims, num_context, embedding
+        self.prediction = LinearPrediction(num_dims, num_context) if linear else None
         self.low, self.high = _bounds(low, high, num_dims)
         for name, size in (("y", num_dims), ("context", num_context)):
             for kind, start in (("mean", "zeros"), ("scale", "ones")):
@@ -70,19 +140,38 @@ class ConditionalDensity(OwnLoss, keras.Model):
         """
         y = tf.cast(tf.convert_to_tensor(y), tf.float32)
         checks.finite(y, "y")
-        parts = {"y": self.to_line(y)[0]}
         if self.embedding is None:
-            parts["context"] = tf.cast(tf.convert_to_tensor(context), tf.float32)
-        for name, values in parts.items():
-            checks.finite(values, name, "Values must lie inside of their bounds.")
-            # In float64: what all are alike in would hide how they differ.
-            values = np.asarray(values, np.float64)
-            mean, scale = np.mean(values, axis=0), np.std(values, axis=0)
-            constant = np.flatnonzero(scale <= LEAST_SPREAD * np.abs(mean)).tolist()
-            received = f"components {constant} constant"
-            checks.require(not constant, name, "vary in every component", received)
-            getattr(self, f"{name}_mean").assign(mean)
-            getattr(self, f"{name}_scale").assign(scale)
+            context = tf.cast(tf.convert_to_tensor(context), tf.float32)
+            self._standardise("context", context)
+        u = self.to_line(y)[0]
+        self._standardise("y", u)
+        if self.prediction is not None:
+            seen = self(context)
+            self.prediction.adapt(seen, y, self._is_bounded())
+            rest = u - self._predicted(seen)
+            self._standardise("y", rest)
+            self.prediction.decorrelate((rest - self.y_mean) / self.y_scale)
+
+    def _standardise(self, name: str, values: tf.Tensor) -> None:
+        """Learn the mean and the scale of y or the context."""
+        checks.finite(values, name, "Values must lie inside of their bounds.")
+        # In float64: what all are alike in would hide how they differ.
+        values = np.asarray(values, np.float64)
+        mean, scale = np.mean(values, axis=0), np.std(values, axis=0)
+        constant = np.flatnonzero(scale <= LEAST_SPREAD * np.abs(mean)).tolist()
+        received = f"components {constant} constant"
+        checks.require(not constant, name, "vary in every component", received)
+        getattr(self, f"{name}_mean").assign(mean)
+        getattr(self, f"{name}_scale").assign(scale)
+
+    def _is_bounded(self) -> np.ndarray:
+        if self.low is None:
+            return np.zeros(self.num_dims, bool)
+        return np.isfinite(self.low) | np.isfinite(self.high)
+
+    def _predicted(self, seen: tf.Tensor) -> tf.Tensor:
+        """The linear prediction, on the line."""
+        return self.to_line(self.prediction(seen))[0]
 
     def to_line(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """y without bounds, and the logarithm of what its volume grows by.
@@ -195,8 +284,13 @@ class ConditionalDensity(OwnLoss, keras.Model):
             # Where y is outside any value inside does, and is not shown.
             y = tf.where(inside[..., None], y, self.from_line(tf.zeros_like(y)))
         u, growth = self.to_line(y)
+        if self.prediction is not None:
+            u -= self._predicted(seen)
         z = (u - self.y_mean) / self.y_scale
         growth -= tf.reduce_sum(tf.math.log(self.y_scale))
+        if self.prediction is not None:
+            z = tf.matmul(z, self.prediction.mixing)
+            growth += tf.reduce_sum(tf.math.log(tf.linalg.diag_part(self.prediction.mixing)))
         value = self.standard_log_prob(z, seen) + growth
         return tf.where(inside, value, -np.inf)
 
@@ -222,8 +316,12 @@ class ConditionalDensity(OwnLoss, keras.Model):
         batch = seen.shape[0]
         repeated = tf.tile(seen, [num, 1])
         z = self.standard_sample(repeated, seed)
-        y = self.from_line(z * self.y_scale + self.y_mean)
-        return tf.reshape(y, [num, batch, self.num_dims])
+        if self.prediction is not None:
+            z = tf.matmul(z, tf.linalg.inv(self.prediction.mixing))
+        u = z * self.y_scale + self.y_mean
+        if self.prediction is not None:
+            u += tf.tile(self._predicted(seen), [num, 1])
+        return tf.reshape(self.from_line(u), [num, batch, self.num_dims])
 
     def standard_log_prob(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
         """Log density of standardised y.
@@ -272,6 +370,7 @@ class ConditionalDensity(OwnLoss, keras.Model):
             "low": None if self.low is None else self.low.tolist(),
             "high": None if self.high is None else self.high.tolist(),
             "embedding": embedding and keras.saving.serialize_keras_object(embedding),
+            "linear": self.prediction is not None,
         }
 
     @classmethod

@@ -69,6 +69,43 @@ def test_steps_invert_and_know_their_volume(kind, num_dims):
     np.testing.assert_allclose(tf.linalg.slogdet(jacobian)[1], growth, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", FLOWS)
+def test_linear_gaussian_needs_no_training(kind, tmp_path):
+    """Least squares know it: a flow that starts as the identity is the density at once."""
+    rng = np.random.default_rng(0)
+    slope, root = rng.normal(size=(3, 2)), np.array([[0.1, 0.0], [0.3, 0.05]])
+    context = rng.normal(size=(4000, 3)).astype(np.float32)
+    y = context @ slope + 5 + rng.normal(size=(4000, 2)) @ root.T
+    model = KINDS[kind](2, 3, linear=True)
+    model.adapt(context, y)
+    covariance = root @ root.T
+    exact = stats.multivariate_normal([0, 0], covariance).logpdf(y - context @ slope - 5)
+    # 11 numbers from 4,000 pairs cost 11 / 8000 nats.
+    assert np.mean(exact - model.log_prob(y, context)) == pytest.approx(0, abs=5e-3)
+    draws = model.sample(20_000, context[:1], seed=1).numpy()[:, 0]
+    # Four errors of 4,000 pairs, along the short axis too.
+    error = np.linalg.solve(root, (draws - context[:1] @ slope - 5).T)
+    np.testing.assert_allclose(np.cov(error), np.eye(2), atol=4 * np.sqrt(2 / 4000))
+    np.testing.assert_allclose(error.mean(axis=1), 0, atol=0.15)
+    model.save(tmp_path / "density.keras")
+    again = keras.models.load_model(tmp_path / "density.keras")
+    np.testing.assert_allclose(again.log_prob(y, context), model.log_prob(y, context), atol=1e-6)
+
+
+def test_density_that_begins_linear_stays_within_bounds():
+    model = perturbed("spline coupling", 1, 1, low=[0.0], high=[1.0], linear=True)
+    context = noise(500, 1)
+    model.adapt(context, tf.sigmoid(3 * context + noise(500, 1, seed=1)))
+    # In double precision, fine where bounds are near.
+    edges = 1 / (1 + np.exp(-np.linspace(-15, 15, 4001)))
+    middles = (edges[1:] + edges[:-1]) / 2
+    for seen in ([[0.3]], [[-2.0]], [[2.0]]):  # where a line leaves the bounds, too
+        density = np.exp(model.log_prob(middles[:, None], np.repeat(seen, middles.size, 0)))
+        assert np.sum(density * np.diff(edges)) == pytest.approx(1.0, abs=5e-3)
+        draws = model.sample(1000, np.array(seen, np.float32), seed=0).numpy()
+        assert np.all((draws >= 0) & (draws <= 1))
+
+
 def test_autoregressive_step_knows_only_what_came_before():
     model = perturbed("autoregressive", 4, 2)
     z, seen = tf.constant(noise(3, 4)), tf.constant(noise(3, 2))
@@ -192,6 +229,10 @@ def test_spline_is_continuous_with_its_slope():
     ("call", "message"),
     [
         (lambda: MixtureDensity(0, 1), "`num_dims` must be"),
+        (
+            lambda: CouplingFlow(1, 1, linear=True, embedding=keras.layers.Dense(1)),
+            "`linear` must be without",
+        ),
         (lambda: MixtureDensity(1, 1, num_components=0), "`num_components` must be"),
         (lambda: MaskedAutoregressiveFlow(1, 1, num_steps=0), "`num_steps` must be"),
         (lambda: CouplingFlow(1, 1, "quadratic"), "`transform` must be one of"),
