@@ -25,7 +25,7 @@ _PUBLIC = {
     "simulate": "lfi.sequential",
     "task": "lfi.task",
 }
-_SUBPACKAGES = ("compressors", "density", "diagnostics")
+_SUBPACKAGES = ("compressors", "density", "diagnostics", "tomography")
 
 __all__ = sorted([*_PUBLIC, *_SUBPACKAGES])
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m lfi compress`, `train`, `sample`, `diagnose` and `pretrain`."""
+"""Command line: `python -m lfi compress`, `train`, `sample`, `diagnose`, `tomography` and more."""
 
 import argparse
 import importlib
@@ -21,6 +21,7 @@ MODULES = {
     "train": "commands",
     "sample": "commands",
     "diagnose": "diagnose_command",
+    "tomography": "tomography.command",
     "pretrain": "pretrained",
 }
 
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", "learn posteriors or likelihoods", _add_train),
         ("sample", "draw from the posterior of an observation", _add_sample),
         ("diagnose", "find out whether posteriors deserve belief", _add_diagnose),
+        ("tomography", "divide galaxies into tomographic bins", _add_tomography),
         ("pretrain", "train the networks that come with the package", _add_pretrain),
     ):
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
@@ -127,6 +129,23 @@ def _add_diagnose(command: argparse.ArgumentParser) -> None:
     add("--num", type=int, default=200, metavar="N", help="observations; default: 200")
     add("--draws", type=int, default=500, metavar="N", help="of each posterior; default: 500")
     add("--output", metavar="FOLDER", help="default: `diagnosis` in FOLDER")
+
+
+def _add_tomography(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("data", metavar="DATA", help="HDF5 file with `redshift_true`, and `X_mag` and `X_mag_err` "
+        "for each band X, as in the tomography challenge; half is trained on")  # fmt: skip
+    add("--bins", type=int, default=9, metavar="N", help="default: 9")
+    add("--metric", choices=("snr", "fom", "detf"), default="detf",
+        help="to maximise: signal to noise of 3x2pt, figure of merit of Omega_c and sigma8, or of "
+        "w0 and wa; default: detf")  # fmt: skip
+    add("--bands", default="griz", metavar="LETTERS", help="default: griz")
+    add("--reject", action="store_true", help="galaxies may be left out")
+    add("--epochs", type=int, default=150, metavar="N", help="updates; default: 150")
+    add("--baselines", action="store_true", help="random forests with fixed edges as well")
+    add("--spectra", metavar="FILE", help="keep what metrics need here, and read it the next time")
+    add("--output", metavar="ROOT", required=True, help="start of the names of files: .keras for "
+        "the classifier, .h5 for the bin of each galaxy")  # fmt: skip
 
 
 def _add_pretrain(command: argparse.ArgumentParser) -> None:

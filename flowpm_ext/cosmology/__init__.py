@@ -15,6 +15,7 @@ _MODULES = (
     "power",
     "probes",
     "redshift",
+    "tomography",
 )
 
 __all__ = ["Cosmology", "Planck15", "Planck18", "radiation_density", *_MODULES]
