@@ -100,7 +100,7 @@ def read_simulations(path: str | os.PathLike) -> Simulations:
     path = pathlib.Path(path)
     if path.is_dir():
         return _read_maps(path)
-    with _opened(path) as file:
+    with opened(path, LAYOUT) as file:
         missing = [name for name in ("theta", "x") if name not in file]
         received = f"{path} with {sorted(file)}"
         checks.require(not missing, "DATA", f"hold {' and '.join(missing)}", received, LAYOUT)
@@ -157,7 +157,7 @@ def read_observation(path: str | os.PathLike) -> Observation:
         except (ValueError, TypeError, OSError, EOFError) as error:
             reason = f"{path} ({' '.join(str(error).split())[:80]})"
             checks.require(False, "observation", "be an array of numbers", reason)
-    with _opened(path) as file:
+    with opened(path, LAYOUT) as file:
         received = f"{path} with {sorted(file)}"
         checks.require("x" in file, "observation", "hold `x`", received)
         truth = _numbers(file, "truth") if "truth" in file else None
@@ -194,16 +194,28 @@ def is_simulations(path: str | os.PathLike) -> bool:
     checks.require(path.exists(), "DATA", "be a file or a folder of maps", str(path))
     if path.is_dir() or path.suffix in (".npy", ".txt"):
         return path.is_dir()
-    with _opened(path) as file:
+    with opened(path, LAYOUT) as file:
         return "theta" in file
 
 
-def _opened(path: pathlib.Path) -> h5py.File:
+def opened(path: pathlib.Path, layout: str) -> h5py.File:
+    """A file of the user's, for reading.
+
+    Args:
+        path: The file.
+        layout: What it should hold, for those whose file is no HDF5 file.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: If it is absent or no HDF5 file.
+    """
     checks.require(path.is_file(), "DATA", "be a file", str(path))
     try:
         return h5py.File(path, "r")
     except OSError:
-        checks.require(False, "DATA", "be an HDF5 file", str(path), LAYOUT)
+        checks.require(False, "DATA", "be an HDF5 file", str(path), layout)
 
 
 def _numbers(file: h5py.File, name: str) -> np.ndarray:

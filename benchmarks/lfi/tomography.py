@@ -26,17 +26,17 @@ from flowpm_ext.cosmology.tomography import (
     slices_of_redshifts,
 )
 from lfi.tomography import BinClassifier, Catalogue, FixedEdges, mock_catalogue, score
+from lfi.tomography.command import decaying_adam
 from lfi.tomography.scores import redshift_edges
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "tomography.json"
-LEARNING_RATE, STEP_GALAXIES, STEP_BINS = 1e-2, 100_000, 9
+STEP_GALAXIES, STEP_BINS = 100_000, 9
 
 
 def learned(train: Catalogue, num_bins: int, spectra: SliceSpectra, seed: int, epochs: int) -> Any:
     """A trained classifier, and its losses."""
     model = BinClassifier(num_bins, spectra=spectra, seed=seed)
-    decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs, alpha=0.1)
-    model.compile(keras.optimizers.Adam(decay))
+    model.compile(decaying_adam(epochs))
     history = model.fit(train.features, train.redshift, epochs=epochs, verbose=0)
     return model, history.history["loss"]
 

@@ -15,7 +15,7 @@ from flowpm_ext.cosmology.covariance import (
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
 from flowpm_ext.cosmology.kernels import Kernels
-from flowpm_ext.cosmology.line_of_sight import HUBBLE_RADIUS, LineOfSight
+from flowpm_ext.cosmology.line_of_sight import LineOfSight
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.probes import AbstractProbe
 from flowpm_ext.cosmology.spectrum import LinearSpectrum, TabulatedPower
@@ -128,10 +128,9 @@ def _angular_cl(
         power = Halofit.of(linear, growth, sight.a, effective_w)(k)
     else:
         power = growth.factor(sight.a)[..., None] ** 2 * linear.on_grid(k)
-    # From redshift to distance, over f_K**2: the measure of the Limber integral.
-    measure = sight.weights * HUBBLE_RADIUS / (sight.rate * sight.transverse**2)
     kernels = _together([probe.kernels(sight, ell) for probe in probes], ell.shape[0])
-    spectra = _project(kernels, measure[..., None] * power)  # [..., tracer, tracer, num_ell]
+    power *= sight.limber_measure[..., None]
+    spectra = _project(kernels, power)  # [..., tracer, tracer, num_ell]
     num_tracers = spectra.shape[-2]
     rows, columns = tracer_pairs(num_tracers)
     flat = tf.reshape(spectra, [*spectra.shape[:-3], num_tracers**2, spectra.shape[-1]])

@@ -70,6 +70,12 @@ class Halofit(Structure):
         )  # fmt: skip
         return cls(linear, *(x[..., None] for x in columns))
 
+    def with_local_pressure(self, a: tf.Tensor) -> "Halofit":
+        """The same with the equation of state of each time, at the scale factors of `of`."""
+        p = self.linear.parameters
+        w = p.w0 + p.wa * (1 - a)
+        return self.replace(pressure=(1 + w)[..., None] * self.dark)
+
     def __call__(self, k: tf.Tensor) -> tf.Tensor:
         """P (Mpc/h)**3 at k of [m] or, with its own k at each a, [..., n, m]: [..., n, m]."""
         at_today = self.linear(k)[..., None, :] if k.shape.rank == 1 else self.linear.on_grid(k)

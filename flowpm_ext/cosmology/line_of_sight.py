@@ -108,6 +108,11 @@ class LineOfSight(Structure):
         """dz / dchi (h/Mpc), [..., n]."""
         return self.rate / HUBBLE_RADIUS
 
+    @property
+    def limber_measure(self) -> tf.Tensor:
+        """Weights of integrals over distance of what is divided by f_K**2 (h/Mpc), [..., n]."""
+        return self.weights * HUBBLE_RADIUS / (self.rate * self.transverse**2)
+
     def lensing_weight(self, source_density: tf.Tensor) -> tf.Tensor:
         """Kernel of convergence for sources with a density in redshift.
 

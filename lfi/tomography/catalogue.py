@@ -9,6 +9,7 @@ import numpy as np
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
+from lfi.dataset import opened
 
 UNDETECTED = 30.0  # magnitude, and its error, of what is not detected
 REDSHIFT = "redshift_true"
@@ -85,13 +86,7 @@ def read_catalogue(path: str | os.PathLike, bands: str = "griz") -> Catalogue:
     Raises:
         ValueError: If the file cannot be read, lacks something or holds NaN.
     """
-    path = pathlib.Path(path)
-    checks.require(path.is_file(), "DATA", "be a file", str(path))
-    try:
-        file = h5py.File(path, "r")
-    except OSError:
-        checks.require(False, "DATA", "be an HDF5 file", str(path), LAYOUT)
-    with file:
+    with opened(pathlib.Path(path), LAYOUT) as file:
         names = [REDSHIFT, *(f"{b}_{kind}" for kind in ("mag", "mag_err") for b in bands)]
         missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
         checks.require(not missing, "DATA", f"hold {', '.join(missing)}", str(path), LAYOUT)

@@ -46,8 +46,7 @@ def tomography(options: argparse.Namespace) -> None:
     model = BinClassifier(
         options.bins, options.metric, spectra, reject=options.reject, seed=options.seed
     )
-    decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, options.epochs, alpha=0.1)
-    model.compile(keras.optimizers.Adam(decay))
+    model.compile(decaying_adam(options.epochs))
     model.fit(x, train.redshift, epochs=options.epochs, verbose=0, callbacks=[EpochBar()])
     model.save(files[0])
     assigned = np.empty(len(order), np.int32)
@@ -66,6 +65,19 @@ def tomography(options: argparse.Namespace) -> None:
         found = score(each.assign(test.features), test.redshift, options.bins, spectra)
         print(f"{name:34}" + "".join(f"{found[kind]:10.1f}" for kind in METRICS))
     print(f"classifier and bins: {files[0]}, {files[1]}")
+
+
+def decaying_adam(epochs: int) -> keras.optimizers.Optimizer:
+    """What classifiers are trained by: steps that fall to a tenth along half a cosine.
+
+    Args:
+        epochs: Number of updates.
+
+    Returns:
+        The optimiser.
+    """
+    decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs, alpha=0.1)
+    return keras.optimizers.Adam(decay)
 
 
 def _spectra(options: argparse.Namespace) -> SliceSpectra:

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
-from flowpm_ext.cosmology import Cosmology, background
+from flowpm_ext.cosmology import background
 from flowpm_ext.cosmology.tomography import (
+    CHALLENGE,
     PAIRS,
     SliceSpectra,
     Survey,
@@ -123,5 +124,4 @@ def check_redshifts(redshift: TensorLike, num_bins: int) -> None:
 def _distances() -> tuple[np.ndarray, np.ndarray]:
     """Redshifts, and their comoving distances in the cosmology of the challenge."""
     z = np.linspace(0.0, 10.0, 2001)
-    cosmo = Cosmology(Omega_c=0.27, Omega_b=0.045, h=0.67, n_s=0.96)
-    return z, background.radial_comoving_distance(cosmo, 1 / (1 + z)).numpy()
+    return z, background.radial_comoving_distance(CHALLENGE, 1 / (1 + z)).numpy()

@@ -73,7 +73,7 @@ class Chains:
         self.sigma = 0.0 if self.denoises else float(last)
         self.problem = problem._replace(likelihood=likelihood)
         self.conditional = Conditional(problem._replace(likelihood=given))
-        self.target = target(problem.score, plan.method, likelihood is not None)
+        self.target = target(problem.score, plan.method)
         self._gain = 0.0 if likelihood is None else gain(likelihood)
 
     def first(self) -> State:

@@ -15,7 +15,7 @@ from priors.score import AbstractScore, GaussianScore
 
 
 @functools.lru_cache(maxsize=KEPT)
-def target(score: AbstractScore, method: str, has_data: bool) -> CompiledLogProb:
+def target(score: AbstractScore, method: str) -> CompiledLogProb:
     """What is known as a density and what by its score alone, in round coordinates.
 
     Compiled once for a prior and a shape, whatever the data: chains of many data sets, of the
@@ -24,7 +24,6 @@ def target(score: AbstractScore, method: str, has_data: bool) -> CompiledLogProb
     Args:
         score: The prior.
         method: "hmc" or "langevin".
-        has_data: Whether there is a likelihood.
 
     Returns:
         Functions of coordinates, the noise on the prior, the noise on the data, what
@@ -35,7 +34,7 @@ def target(score: AbstractScore, method: str, has_data: bool) -> CompiledLogProb
         u: tf.Tensor, sigma: tf.Tensor, noise: tf.Tensor, root: tf.Tensor, *data: GaussianLikelihood
     ) -> tf.Tensor:
         value, x = _gaussian(score, u, sigma, root)
-        return value + with_noise(data[0], noise).log_prob(x) if has_data else value
+        return value + with_noise(data[0], noise).log_prob(x) if data else value
 
     def learned(
         u: tf.Tensor, sigma: tf.Tensor, noise: tf.Tensor, root: tf.Tensor, *data: GaussianLikelihood

@@ -25,6 +25,7 @@ from flowpm_ext.cosmology.tomography.nuisance import (
     marginal_metric,
 )
 from flowpm_ext.cosmology.tomography.slices import (
+    CHALLENGE,
     PARAMETERS,
     SliceSpectra,
     challenge_ell,
@@ -33,6 +34,7 @@ from flowpm_ext.cosmology.tomography.slices import (
 )
 
 __all__ = [
+    "CHALLENGE",
     "METRICS",
     "PAIRS",
     "PARAMETERS",

@@ -16,7 +16,7 @@ from flowpm_ext.core.types import Structure, TensorLike, cast, static
 from flowpm_ext.cosmology.bias import Bias, as_bias, inverse_growth_linear_bias
 from flowpm_ext.cosmology.growth import GrowthTable
 from flowpm_ext.cosmology.halofit import Halofit
-from flowpm_ext.cosmology.line_of_sight import HUBBLE_RADIUS, LineOfSight
+from flowpm_ext.cosmology.line_of_sight import LineOfSight
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.cosmology.probes import ALIGNMENT
 from flowpm_ext.cosmology.spectrum import LinearSpectrum
@@ -24,6 +24,8 @@ from flowpm_ext.numerics.jacobian import jacobian
 
 # Parameters that are free in the challenge, arXiv:2108.13418, section 2.
 PARAMETERS = ("Omega_c", "Omega_b", "h", "n_s", "sigma8", "w0", "wa")
+# Its cosmology: w0 and wa are free about a cosmological constant.
+CHALLENGE = Cosmology(Omega_c=0.27, Omega_b=0.045, h=0.67, n_s=0.96, sigma8=0.8404844953840714)
 ALIGNMENT_PARAMETER = "alignment"  # amplitude of the nonlinear alignment model, zero here
 
 
@@ -146,15 +148,14 @@ def _factors(
     linear = LinearSpectrum.of(p, growth, "eisenstein_hu")
     halofit = Halofit.of(linear, growth, sight.a, dark_energy == "effective")
     if dark_energy == "local":
-        w = p.w0 + p.wa * (1 - sight.a)
-        halofit = halofit.replace(pressure=(1 + w)[:, None] * halofit.dark)
+        halofit = halofit.with_local_pressure(sight.a)
     power = halofit(k)  # [n, num_ell]
-    measure = sight.weights * HUBBLE_RADIUS / (sight.rate * sight.transverse**2)
     factor = growth.factor(sight.a)
     density = _densities(edges, sight.z) * sight.density_of_redshift  # [num_slices, n]
     shear = sight.lensing_weight(_densities(edges, sight.fine_z))
     shear -= aligned * ALIGNMENT * p.Omega_m / factor * density
-    return _Factors(shear, bias(sight.z, factor) * density, tf.transpose(measure[:, None] * power))
+    power = tf.transpose(sight.limber_measure[:, None] * power)
+    return _Factors(shear, bias(sight.z, factor) * density, power)
 
 
 def _densities(edges: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
@@ -251,7 +252,5 @@ def challenge_spectra(
     """
     checks.positive(z_max, "z_max")
     checks.positive_integers(num_slices=num_slices)
-    # In the challenge w0 and wa are free about a cosmological constant.
-    cosmo = Cosmology(Omega_c=0.27, Omega_b=0.045, h=0.67, n_s=0.96, sigma8=0.8404844953840714)
     edges, ell = np.linspace(0.0, z_max, num_slices + 1), challenge_ell(num_ell)
-    return slice_spectra(cosmo, edges, ell, parameters=parameters, dark_energy="local")
+    return slice_spectra(CHALLENGE, edges, ell, parameters=parameters, dark_energy="local")
