@@ -14,16 +14,22 @@ demo: $(INSTALLED)
 	$(BIN)/python -m priors map --simulate --out demo --seed 0
 
 # A process keeps every program that it has compiled, so each folder has processes of its own.
-test: $(WITH_TESTS)
-	$(PYTEST) tests/flowpm_ext/lensing
-	$(PYTEST) tests/flowpm_ext/pm
-	$(PYTEST) tests/flowpm_ext/cosmology
-	$(PYTEST) tests/flowpm_ext --ignore tests/flowpm_ext/lensing \
-		--ignore tests/flowpm_ext/pm --ignore tests/flowpm_ext/cosmology
-	$(PYTEST) tests/lfi
-	$(PYTEST) tests/priors
-	$(PYTEST) tests/rim
-	$(PYTEST) tests/benchmarks tests/test_*.py
+# `make --keep-going test` runs the other folders after a failure too.
+FOLDERS := lensing pm cosmology engine lfi priors rim whole
+lensing_TESTS := tests/flowpm_ext/lensing
+pm_TESTS := tests/flowpm_ext/pm
+cosmology_TESTS := tests/flowpm_ext/cosmology
+engine_TESTS := tests/flowpm_ext $(addprefix --ignore tests/flowpm_ext/,lensing pm cosmology)
+lfi_TESTS := tests/lfi
+priors_TESTS := tests/priors
+rim_TESTS := tests/rim
+whole_TESTS := tests/benchmarks $(wildcard tests/test_*.py)
+.PHONY: $(FOLDERS:%=test-%)
+
+test: $(FOLDERS:%=test-%)
+
+$(FOLDERS:%=test-%): test-%: $(WITH_TESTS)
+	$(PYTEST) $($*_TESTS)
 
 test-slow: $(WITH_TESTS)
 	$(PYTEST) --slow

@@ -3,21 +3,22 @@
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.nn.convolution import PACKAGE
 
-NUM_ITERATIONS = 12  # of the power method, from a fixed start: the norm to a percent or two
+NUM_SQUARINGS = 9  # of the Gram matrix: n equal singular values count n^(1 / 1024) too large
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SpectralNorm(keras.constraints.Constraint):
     """A constraint that keeps the largest singular value of a kernel below a limit.
 
-    The kernel counts as a matrix [all but the last axis, last axis]; one that is below the limit
-    is left as it is. Give it to kernels, not to biases or gains.
+    The kernel counts as a matrix W [all but the last axis, last axis]; one that is below the limit
+    is left as it is. Give it to kernels, not to biases or gains. The norm is
+    tr((W^T W)^p)^(1 / 2p) with p = 2^9, which bounds it from above, by .5 % at most for 100
+    channels: unlike the power method, no start and no flat spectrum lets a kernel exceed the limit.
 
     Args:
         limit: Of the largest singular value.
@@ -35,14 +36,14 @@ class SpectralNorm(keras.constraints.Constraint):
 
     def __call__(self, w: tf.Tensor) -> tf.Tensor:
         matrix = tf.reshape(w, [-1, w.shape[-1]])
-        right = np.random.default_rng(0).normal(size=(matrix.shape[1], 1))
-        right = tf.constant(right, matrix.dtype)
-        for _ in range(NUM_ITERATIONS):
-            left = matrix @ right
-            right = tf.linalg.matmul(matrix, left, transpose_a=True)
-            right *= tf.math.rsqrt(tf.reduce_sum(right**2) + 1e-30)
-        norm = tf.norm(matrix @ right)
-        return w * (self.limit / tf.maximum(norm, self.limit))
+        rows = matrix.shape[0] < matrix.shape[1]
+        power = tf.linalg.matmul(matrix, matrix, transpose_a=not rows, transpose_b=rows)
+        log_norm = tf.zeros([], matrix.dtype)
+        for squaring in range(NUM_SQUARINGS + 1):
+            trace = tf.linalg.trace(power) + 1e-30
+            log_norm += tf.math.log(trace) / 2 ** (squaring + 1)
+            power = tf.linalg.matmul(power / trace, power / trace)
+        return w * (self.limit / tf.maximum(tf.exp(log_norm), self.limit))
 
     def get_config(self) -> dict[str, Any]:
         return {"limit": self.limit}

@@ -104,7 +104,9 @@ def test_groups_tune_their_own_steps():
     assert found.step_size.shape == (2,)
     # Both are the same problem in other units; tuning is good to a few percent.
     np.testing.assert_allclose(found.step_size[1] / found.step_size[0], 1e3, rtol=0.2)
-    assert np.all(np.abs(found.acceptance.reshape(2, 16).mean(1) - 0.8) < 0.06)
+    # The step is the mean over warm-up, where it scattered: acceptance bends down with the step,
+    # so that the mean step accepts .06 more than the mean of the steps (12 seeds: .05 to .07).
+    assert np.all(np.abs(found.acceptance.reshape(2, 16).mean(1) - 0.86) < 0.03)
     with pytest.raises(ValueError, match="`num_groups` must divide the number of chains, 4"):
         sample_hmc(gaussian, np.zeros((4, 3)), 5, num_groups=3)
 
