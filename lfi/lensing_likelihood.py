@@ -11,6 +11,7 @@ from flowpm_ext.cosmology.angular_cl import angular_cl, noise_cl
 from flowpm_ext.cosmology.probes import WeakLensing
 from lfi.batching import in_batches
 from lfi.survey import LensingTask
+from lfi.task import Task
 
 NUM_NODES = 17  # of theory along each parameter; splines between them are right to 1e-4
 NUM_GRID = 200  # cells of the posterior along each parameter
@@ -116,6 +117,28 @@ class PowerLikelihood:
             cell = rng.choice(len(middles), num, p=weight / weight.sum())
             draws.append(middles[cell] + width * rng.uniform(-0.5, 0.5, [num, 2]))
         return np.stack(draws, axis=1).astype(np.float32)
+
+    def as_task(self) -> Task:
+        """The spectra themselves as a problem with an exact posterior.
+
+        Data are drawn from the likelihood: Gaussian, with its mean and its covariance.
+
+        Returns:
+            The task: Omega_c and sigma8, and num_cl * num_ell data.
+
+        References:
+            Lueckmann et al. 2021, arXiv:2101.04653, for such tasks.
+        """
+        root = np.linalg.inv(self._whiten)
+
+        def simulator(theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            mean = self.mean(theta)
+            return mean + rng.normal(size=mean.shape) @ root
+
+        def sampler(x_obs: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+            return self.posterior(x_obs[None], num, int(rng.integers(2**31)))[:, 0]
+
+        return Task("lensing_spectra", self.task.prior, simulator, sampler)
 
     def _of_theory(self) -> list[RectBivariateSpline]:
         """Expected spectra between nodes, one spline for each datum."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
+from flowpm_ext.core.seeds import fold
 from flowpm_ext.cosmology import Planck15
 from flowpm_ext.cosmology.angular_cl import angular_cl
 from flowpm_ext.cosmology.probes import WeakLensing
@@ -152,6 +153,19 @@ def test_posterior_of_spectra_is_calibrated_near_the_fiducial(task):
         part = (np.sum(values < truth, axis=0) + 0.5) / 100
         assert stats.kstest(part, "uniform").pvalue > 1e-3
     assert amplitude[0].std(axis=0).mean() < 0.8 * amplitude[1].std()  # something is learned
+
+
+def test_spectra_are_a_task_with_an_exact_posterior(likelihood):
+    problem = likelihood.as_task()
+    theta, x = problem.draw(4000, seed=1)
+    white = (x - likelihood.mean(theta)) @ likelihood._whiten
+    # What is left is unit noise: 4,000 draws of some 30 data, a scatter of .022 in a variance.
+    np.testing.assert_allclose(np.var(white, axis=0), 1, atol=0.1)
+    np.testing.assert_array_equal(x, problem.simulate(theta, fold(1, 1)))
+    draws = np.stack([problem.posterior(one, 99, seed=i) for i, one in enumerate(x[:200])], axis=1)
+    for number in range(2):
+        part = (np.sum(draws[..., number] < theta[:200, number], axis=0) + 0.5) / 100
+        assert stats.kstest(part, "uniform").pvalue > 1e-3
 
 
 def test_compressor_with_noise_and_flips_survives_a_file(task, maps, tmp_path):
