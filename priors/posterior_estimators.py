@@ -1,6 +1,7 @@
 """Maps of the convergence that are not linear in the shear: sampled, or sparse."""
 
 import abc
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,12 @@ class AbstractNulledEstimator(AbstractEstimator):
     def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
         """The map [ny, nx] of shear without a signal."""
 
+    @functools.cached_property
     def nulls(self) -> np.ndarray:
         """Maps of the survey with every galaxy turned at random, [num_nulls, ny, nx].
 
         The shear of a pixel, a mean over many galaxies, is then normal, with the variance of
-        `shear_map.rotation_variance`.
+        `shear_map.rotation_variance`. They are made once for all sums.
         """
         found = []
         numbers = range(self._num_nulls)
@@ -60,7 +62,7 @@ class AbstractNulledEstimator(AbstractEstimator):
 
     def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
         """Standard deviation of weighted sums over the nulls, or without any over the draws."""
-        maps = self.nulls() if self._num_nulls else samples
+        maps = self.nulls if self._num_nulls else samples
         checks.require(len(maps) > 1, "num_nulls", "be several", len(maps))
         return np.einsum("syx,nyx->sn", weights, maps).std(axis=1, ddof=1)
 
@@ -145,7 +147,7 @@ class SparseEstimator(AbstractNulledEstimator):
         both = (self._map.shear, -1j * self._map.shear)
         found, turned = (sparse_map(self._likelihood(shear)) for shear in both)
         return Maps(
-            found.map.numpy(), turned.map.numpy(), self.nulls().std(axis=0),
+            found.map.numpy(), turned.map.numpy(), self.nulls.std(axis=0),
             np.zeros((0, *self._map.grid.shape)),
             int(found.iterations), float(found.residual), bool(found.converged),
         )  # fmt: skip

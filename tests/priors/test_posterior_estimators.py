@@ -40,8 +40,10 @@ class Inverted(AbstractNulledEstimator):
     def __init__(self, shear_map, num_nulls):
         super().__init__(shear_map, num_nulls, seed=3, verbose=0)
         self._linear = KaiserSquiresEstimator(shear_map, 4.0)
+        self.num_made = 0
 
     def _null_map(self, shear, seed):
+        self.num_made += 1
         return self._linear(shear).kappa
 
     def maps(self, num_samples, seed, verbose=0):
@@ -53,9 +55,12 @@ def test_nulls_scatter_as_galaxies_turned_at_random_do(wiener):
     weights[0, 18, 18] = 1
     weights[1, 10:20, 10:20] = 0.01
     exact = KaiserSquiresEstimator(wiener.shear_map, 4.0).null_std(wiener.shear_map, weights)
-    found = Inverted(wiener.shear_map, 200).scatter(weights, np.zeros((0, 1, 1)))
+    estimator = Inverted(wiener.shear_map, 200)
+    found = estimator.scatter(weights, np.zeros((0, 1, 1)))
     # The standard deviation of 200 numbers is known to 5 %.
     np.testing.assert_allclose(found, exact, rtol=0.15)
+    np.testing.assert_array_equal(estimator.scatter(weights, np.zeros((0, 1, 1))), found)
+    assert estimator.num_made == 200  # peaks, stacks and discs look at the same ones
     with pytest.raises(ValueError, match="`num_nulls` must be several"):
         Inverted(wiener.shear_map, 1).scatter(weights, np.zeros((0, 1, 1)))
 
