@@ -90,6 +90,34 @@ def generator(seed: int | tf.Tensor) -> np.random.Generator:
     return np.random.default_rng(stateless_seed(seed).numpy().view(np.uint32))
 
 
+def standard_uniform(
+    shape: Sequence[int], seed: int | tf.Tensor, dtype: tf.DType = tf.float32
+) -> tf.Tensor:
+    """Uniform numbers from 0 to 1, the same however the call is run.
+
+    `tf.random.stateless_uniform` draws other floating numbers under XLA than outside it, but the
+    same bits.
+
+    Args:
+        shape: Sides of the result.
+        seed: An integer, or a seed of shape [2].
+        dtype: float32 or float64.
+
+    Returns:
+        Numbers above 0, at most 1 (float32) or below it, of shape `shape`.
+
+    Raises:
+        ValueError: If `seed` is neither one integer nor two.
+
+    References:
+        Salmon et al. 2011, Proc. SC11 (Philox).
+    """
+    bits = tf.random.stateless_uniform(
+        shape, stateless_seed(seed), None, None, tf.uint32, alg="philox"
+    )
+    return (tf.cast(bits, dtype) + 0.5) * 2.0**-32
+
+
 def standard_normal(
     shape: Sequence[int], seed: int | tf.Tensor, dtype: tf.DType = tf.float32
 ) -> tf.Tensor:

@@ -2,39 +2,30 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
-from flowpm_ext.core.types import TensorLike, floating
-from flowpm_ext.inference.diagnostics import effective_sample_size, r_hat
-from flowpm_ext.inference.trajectory import LogProb, evaluated, proposal, work_weights
+from flowpm_ext.core.types import TensorLike
+from flowpm_ext.inference.chains import (
+    Moved,
+    Samples,
+    StepSize,
+    checked_start,
+    repeated,
+    require_finite_start,
+)
+from flowpm_ext.inference.trajectory import (
+    ChainState,
+    LogProb,
+    evaluated,
+    proposal,
+    work_weights,
+)
 
 FEWEST_LEAPS = 4  # of a trajectory along which a score is integrated: an even number
-
-
-class Samples(NamedTuple):
-    """Draws of several chains, and how they went."""
-
-    samples: np.ndarray  # [num_samples, num_chains, ...], the unit of the start
-    log_prob: np.ndarray  # [num_samples, num_chains]
-    acceptance: np.ndarray  # [num_chains], mean probability that a step was accepted
-    step_size: np.ndarray  # [num_groups], as they were tuned, in units of 1 / sqrt(mass)
-    num_gradients: int  # of each chain, warm-up included
-
-    @property
-    def r_hat(self) -> np.ndarray:
-        """Agreement of the chains, [...]; see `flowpm_ext.inference.r_hat`."""
-        return r_hat(self.samples)
-
-    @property
-    def ess(self) -> np.ndarray:
-        """Number of independent draws, [...]; see `flowpm_ext.inference.effective_sample_size`."""
-        return effective_sample_size(self.samples)
 
 
 class CompiledLogProb:
@@ -97,26 +88,6 @@ class CompiledLogProb:
         return tf.constant(weights, dtype)
 
 
-class _Tuning(NamedTuple):
-    """Dual averaging of the logarithm of the step size (Nesterov 2009)."""
-
-    centre: np.ndarray  # [num_groups]
-    log_step: np.ndarray  # [num_groups]
-    mean: np.ndarray | float = 0.0
-    error: np.ndarray | float = 0.0
-    count: int = 0
-
-    def after(self, acceptance: np.ndarray, target: float, longest: float) -> "_Tuning":
-        """The state after steps with these mean probabilities of acceptance, [num_groups]."""
-        count = self.count + 1
-        rate = 1 / (count + 10)
-        error = (1 - rate) * self.error + rate * (target - acceptance)
-        log_step = np.minimum(self.centre - np.sqrt(count) / 0.05 * error, np.log(longest))
-        weight = count**-0.75
-        mean = weight * log_step + (1 - weight) * self.mean
-        return _Tuning(self.centre, log_step, mean, error, count)
-
-
 def sample_hmc(
     log_prob: LogProb | CompiledLogProb,
     start: TensorLike,
@@ -176,16 +147,11 @@ def sample_hmc(
         Duane et al. 1987, Phys. Lett. B 195, 216; Neal 2011, arXiv:1206.1901; Hoffman & Gelman
         2014, arXiv:1111.4246 (tuning).
     """
-    start = tf.convert_to_tensor(start)
-    start = tf.cast(start, floating(start))
-    checks.require(start.shape.rank >= 1, "start", "have one row for each chain", start)
-    checks.finite(start, "start")
-    checks.positive_integers(num_samples=num_samples, thin=thin)
+    start = checked_start(start, num_samples, num_warmup, thin)
     checks.positive_integers(num_groups=num_groups, num_leapfrog=num_leapfrog)
     num_chains = start.shape[0]
     fits = num_chains % num_groups == 0
     checks.require(fits, "num_groups", f"divide the number of chains, {num_chains}", num_groups)
-    checks.require(num_warmup >= 0, "num_warmup", "be zero or more", num_warmup)
     checks.positive(step_size, "step_size")
     checks.positive(mass, "mass")
     if trajectory is not None:
@@ -195,42 +161,24 @@ def sample_hmc(
     if not isinstance(log_prob, CompiledLogProb):
         log_prob = CompiledLogProb(log_prob, jit_compile)
     chain = log_prob.start(start, args)
-    checks.finite(chain.log_prob, "log_prob(start)")
+    require_finite_start(chain.log_prob)
     most, longest = log_prob.num_leaps(num_leapfrog, None, 1.0), np.inf
     if log_prob.score is not None and trajectory is not None:
         longest = trajectory / log_prob.fewest_leaps
     first = np.broadcast_to(np.minimum(step_size, longest).astype(np.float64), [num_groups])
-    tuning = _Tuning(np.log(10 * first), np.log(first))
-    kept, total, num_gradients = [], np.zeros(num_chains), 1
     column = [num_chains] + [1] * (start.shape.rank - 1)
-    num_steps = num_warmup + thin * num_samples
-    with tqdm(total=num_steps, unit="step", desc="HMC", disable=not progress) as bar:
-        for number in range(num_steps):
-            is_warm = number >= num_warmup
-            log_step = tuning.mean if is_warm and num_warmup else tuning.log_step
-            num_leaps = log_prob.num_leaps(num_leapfrog, trajectory, np.exp(np.mean(log_step)))
-            num_gradients += num_leaps
-            size = np.repeat(np.exp(log_step), num_chains // num_groups).reshape(column)
-            size = tf.constant(size, start.dtype)
-            chain, acceptance = log_prob.step(
-                chain,
-                tf.constant(num_leaps),
-                log_prob.weights(num_leaps, most, start.dtype),
-                size,
-                fold(seed, number),
-                root_mass,
-                args,
-            )
-            if not is_warm:
-                of_groups = acceptance.numpy().reshape(num_groups, -1).mean(axis=1)
-                tuning = tuning.after(of_groups, target_accept, longest)
-            else:
-                total += acceptance.numpy()
-                if (number - num_warmup) % thin == thin - 1:
-                    x = chain.x if keep is None else keep(chain.x)
-                    kept.append((x.numpy(), chain.log_prob.numpy()))
-            bar.update()
-    samples, log_probs = (np.stack(part) for part in zip(*kept, strict=True))
-    log_step = tuning.mean if num_warmup else tuning.log_step
-    acceptance = total / (thin * num_samples)
-    return Samples(samples, log_probs, acceptance, np.exp(log_step), num_gradients)
+
+    def step(chain: ChainState, log_step: np.ndarray, number: int) -> tuple[ChainState, Moved]:
+        num_leaps = log_prob.num_leaps(num_leapfrog, trajectory, np.exp(np.mean(log_step)))
+        weights = log_prob.weights(num_leaps, most, start.dtype)
+        size = np.repeat(np.exp(log_step), num_chains // num_groups).reshape(column)
+        size = tf.constant(size, start.dtype)
+        chain, acceptance = log_prob.step(
+            chain, tf.constant(num_leaps), weights, size, fold(seed, number), root_mass, args
+        )
+        return chain, Moved(acceptance, num_leaps)
+
+    return repeated(
+        step, chain, StepSize.of(first, target_accept, longest), num_samples, num_warmup,
+        num_groups=num_groups, thin=thin, keep=keep, name="HMC", progress=progress,
+    )  # fmt: skip

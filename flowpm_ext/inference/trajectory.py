@@ -102,7 +102,7 @@ def proposal(
     path = () if score is None else tuple(tf.TensorArray(dtype, num_leaps + 1) for _ in range(2))
     path = _along(path, 0, now, score)
     _, p_end, end, path = tf.while_loop(lambda i, *_: i < num_leaps, leap, (0, p, now, path))
-    gain = end.log_prob - now.log_prob + _kinetic(p) - _kinetic(p_end)
+    gain = end.log_prob - now.log_prob + kinetic(p) - kinetic(p_end)
     if score is not None:
         x, force = (tf.reshape(part.stack(), [-1, num_chains, now.x[0].shape.num_elements()])
                     for part in path)  # fmt: skip
@@ -147,5 +147,13 @@ def _along(path: tuple, i: tf.Tensor, at: ChainState, score: LogProb | None) -> 
     return path[0].write(i, at.x), path[1].write(i, at.score)
 
 
-def _kinetic(p: tf.Tensor) -> tf.Tensor:
+def kinetic(p: tf.Tensor) -> tf.Tensor:
+    """Energy of momenta in units in which every mass is one.
+
+    Args:
+        p: Shape [num_chains, ...].
+
+    Returns:
+        Shape [num_chains].
+    """
     return 0.5 * tf.reduce_sum(p**2, axis=list(range(1, p.shape.rank)))

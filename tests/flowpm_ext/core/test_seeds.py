@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flowpm_ext.core.seeds import fold, stateless_seed
+from flowpm_ext.core.seeds import fold, standard_uniform, stateless_seed
 
 
 def test_integers_of_any_kind_are_one_seed():
@@ -36,3 +36,18 @@ def test_what_is_no_integer_is_refused(seed):
 def test_too_many_integers_are_refused(seed):
     with pytest.raises(ValueError, match=r"`seed` must be an integer or two. Received:"):
         stateless_seed(seed)
+
+
+def test_uniform_numbers_are_the_same_in_every_kind_of_call():
+    @tf.function(jit_compile=True)
+    def compiled(seed):
+        return standard_uniform([1000], seed, tf.float64)
+
+    seed = tf.constant([3, 4])
+    eager = standard_uniform([1000], seed, tf.float64)
+    np.testing.assert_array_equal(compiled(seed), eager)
+    np.testing.assert_allclose(
+        standard_uniform([1000], seed), eager, atol=2.0**-24
+    )  # rounding of float32
+    # A mean of 1000 scatters by 1 / sqrt(12000), and a variance about as much.
+    assert abs(np.mean(eager) - 0.5) < 0.037 and abs(np.var(eager) - 1 / 12) < 0.012
