@@ -25,7 +25,7 @@ _PUBLIC = {
     "simulate": "lfi.sequential",
     "task": "lfi.task",
 }
-_SUBPACKAGES = ("compressors", "density", "diagnostics", "tomography")
+_SUBPACKAGES = ("compressors", "density", "diagnostics", "lens_finder", "tomography")
 
 __all__ = sorted([*_PUBLIC, *_SUBPACKAGES])
 
