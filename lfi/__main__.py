@@ -1,4 +1,4 @@
-"""Command line: `python -m lfi compress`, `train`, `sample`, `diagnose`, `tomography` and more."""
+"""Command line: `python -m lfi compress`, `train`, `sample`, `diagnose`, `tomography`, `lenses`."""
 
 import argparse
 import importlib
@@ -22,6 +22,7 @@ MODULES = {
     "sample": "commands",
     "diagnose": "diagnose_command",
     "tomography": "tomography.command",
+    "lenses": "lens_finder.command",
     "pretrain": "pretrained",
 }
 
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("sample", "draw from the posterior of an observation", _add_sample),
         ("diagnose", "find out whether posteriors deserve belief", _add_diagnose),
         ("tomography", "divide galaxies into tomographic bins", _add_tomography),
+        ("lenses", "simulate strong lenses and train a network that finds them", _add_lenses),
         ("pretrain", "train the networks that come with the package", _add_pretrain),
     ):
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
@@ -146,6 +148,19 @@ def _add_tomography(command: argparse.ArgumentParser) -> None:
     add("--spectra", metavar="FILE", help="keep what metrics need here, and read it the next time")
     add("--output", metavar="ROOT", required=True, help="start of the names of files: .keras for "
         "the classifier, .h5 for the bin of each galaxy")  # fmt: skip
+
+
+def _add_lenses(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--stamps", type=int, default=20_000, metavar="N", help="to train on; half as many others "
+        "are for the calibration and the scores; default: 20000")  # fmt: skip
+    add("--bands", default="griz", metavar="LETTERS", help="of ugrizy; default: griz")
+    add("--side", type=int, default=32, metavar="N", help="pixels of 0.25 arcsec; default: 32")
+    add("--size", choices=("small", "deeplens"), default="small",
+        help="of the network; the published one wants a GPU; default: small")  # fmt: skip
+    add("--epochs", type=int, default=20, metavar="N", help="default: 20")
+    add("--output", metavar="ROOT", required=True, help="start of the names of files: .keras for "
+        "the network, .json for scores, .png for a figure")  # fmt: skip
 
 
 def _add_pretrain(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,9 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.nn import OwnLoss
+from lfi.lens_finder.augmentation import turned_stamps
 from lfi.lens_finder.calibration import platt_scaling
+from lfi.lens_finder.labels import checked_labels
 from lfi.lens_finder.network import SIZES, DeepLens
 from lfi.lens_finder.stamps import Stamps
 
@@ -113,6 +115,8 @@ class LensFinder(OwnLoss, keras.Model):
             ValueError: If stamps do not fit, are not finite, or a band does not vary.
         """
         x = self.checked(x)
+        if not self.built:
+            self.build()
         every = max(1, x.size // (len(self.bands) * PART_OF_PIXELS))
         pixels = x.reshape(-1, len(self.bands))[::every]
         low, middle, high = np.quantile(pixels, [0.25, 0.5, 0.75], axis=0)
@@ -274,43 +278,3 @@ class LensFinder(OwnLoss, keras.Model):
         rule = f"have shape [num, {self.side}, {self.side}, {len(self.bands)}], the last for bands "
         fits = len(shape) == 4 and tuple(shape[1:]) == wanted
         checks.require(fits, "x", f"{rule}{self.bands!r}", f"shape {tuple(shape)}")
-
-
-def checked_labels(x: Any, y: Any = None) -> np.ndarray:
-    """Labels of stamps.
-
-    Args:
-        x: `Stamps`, which have their own, or images [num, ...].
-        y: 0 or 1 for each, [num] or [num, 1].
-
-    Returns:
-        float32 [num, 1].
-
-    Raises:
-        ValueError: If there is not one for each, or they are not 0 and 1.
-    """
-    y = np.asarray(x.is_lens if isinstance(x, Stamps) else y, np.float32)
-    fits = y.size == len(x) and y.shape in ((len(x),), (len(x), 1))
-    checks.require(fits, "y", f"be one label for each of {len(x)} stamps", f"shape {y.shape}")
-    both = set(np.unique(y)) == {0.0, 1.0}
-    checks.require(both, "y", "be 0 and 1, with some of both", np.unique(y))
-    return y.reshape(-1, 1)
-
-
-def turned_stamps(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Each stamp turned by quarters and mirrored at random.
-
-    Args:
-        x: Shape [batch, side, side, num_bands].
-        seed: A stateless seed of shape [2].
-
-    Returns:
-        The same shape.
-
-    References:
-        Dieleman, Willett & Dambre 2015, arXiv:1503.07077.
-    """
-    which = tf.random.stateless_uniform([3, tf.shape(x)[0], 1, 1, 1], seed) < 0.5
-    x = tf.where(which[0], tf.reverse(x, [1]), x)
-    x = tf.where(which[1], tf.reverse(x, [2]), x)
-    return tf.where(which[2], tf.transpose(x, [0, 2, 1, 3]), x)

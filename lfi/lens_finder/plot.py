@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import generator
-from lfi.lens_finder.population import KINDS
-from lfi.lens_finder.scores import completeness, roc_area, roc_curve, threshold_at
+from lfi.lens_finder.completeness import completeness
+from lfi.lens_finder.galaxies import KINDS
+from lfi.lens_finder.scores import roc_area, roc_curve, threshold_at
 from lfi.lens_finder.stamps import Stamps
 
 PER_KIND = 6  # stamps that are shown

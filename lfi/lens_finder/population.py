@@ -7,17 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold
-from flowpm_ext.core.types import Structure
+from lfi.lens_finder.draws import Draws
+from lfi.lens_finder.galaxies import Galaxies
 from lfi.lens_finder.survey import ZERO_POINT, ImagingSurvey
 
-KINDS = ("lens", "smooth", "companions", "spiral", "ring")
 NUM_IMPOSTORS, NUM_NEIGHBOURS = 4, 2  # companions at most, and galaxies of the field
 # Magnitudes relative to i of an old galaxy at a redshift of about a half, and of a young one.
 RED = {"u": 4.0, "g": 2.4, "r": 0.85, "i": 0.0, "z": -0.35, "y": -0.5}
 BLUE = {"u": 1.0, "g": 0.45, "r": 0.15, "i": 0.0, "z": -0.1, "y": -0.15}
-# Position of each band along the spectrum, for colours that are redder or bluer as a whole.
-TILT = {"u": 1.6, "g": 1.0, "r": 0.45, "i": 0.0, "z": -0.3, "y": -0.5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,96 +61,6 @@ class Population:
         checks.non_negative(self.seeing_scatter, "seeing_scatter")
 
 
-@dataclasses.dataclass(frozen=True)
-class Galaxies(Structure):
-    """Numbers that make noiseless stamps, for `render`.
-
-    Lengths are in arcsec, angles in radians, fluxes in units of an AB magnitude of 27. Fields of
-    a stamp have shape [num]; others are described. What is not a lens has an impostor of the
-    colour and the flux of what would be lensed.
-
-    Attributes:
-        kind: Which of `KINDS`, int32.
-        einstein_radius: Of the lens, or that would go with the galaxy.
-        mass: Axis ratio and angle of the mass, [num, 2].
-        shear: External, [num, 2].
-        centre: Of the lens, [num, 2].
-        lens_flux: In each band, [num, num_bands].
-        lens_shape: Half-light radius, Sersic index, axis ratio and angle, [num, 4].
-        source_position: Behind the lens, from its centre, [num, 2].
-        source_flux: In each band before lensing, [num, num_bands].
-        source_shape: As `lens_shape`.
-        companions: Of impostors: x, y, radius, axis ratio, angle, part of the flux, [num, 4, 6].
-        feature: Of impostors: size, axis ratio, angle, winding, contrast, phase, number of arms
-            or knots, width, [num, 8].
-        neighbour_flux: Of galaxies of the field, [num, 2, num_bands].
-        neighbours: x, y, radius, axis ratio and angle of those, [num, 2, 5].
-        seeing: Full width at half maximum in each band, [num, num_bands].
-    """
-
-    kind: tf.Tensor
-    einstein_radius: tf.Tensor
-    mass: tf.Tensor
-    shear: tf.Tensor
-    centre: tf.Tensor
-    lens_flux: tf.Tensor
-    lens_shape: tf.Tensor
-    source_position: tf.Tensor
-    source_flux: tf.Tensor
-    source_shape: tf.Tensor
-    companions: tf.Tensor
-    feature: tf.Tensor
-    neighbour_flux: tf.Tensor
-    neighbours: tf.Tensor
-    seeing: tf.Tensor
-
-
-class _Draws:
-    """Numbers drawn one after another, each of its own seed."""
-
-    def __init__(self, num: int, seed: int | tf.Tensor, dtype: tf.DType) -> None:
-        self.num, self.seed, self.dtype, self.count = num, seed, dtype, 0
-
-    def uniform(self, low: float = 0.0, high: float = 1.0, *sides: int) -> tf.Tensor:
-        """[num, *sides]."""
-        self.count += 1
-        # Bits, because floating numbers of TensorFlow differ under XLA; 23, so that none is one.
-        bits = tf.random.stateless_uniform(
-            [self.num, *sides], fold(self.seed, self.count), None, None, tf.uint32, alg="philox"
-        )
-        part = tf.cast(tf.bitwise.right_shift(bits, 9), self.dtype)
-        return low + (high - low) * (part + 0.5) * 2.0**-23
-
-    def log_uniform(self, low: float, high: float, *sides: int) -> tf.Tensor:
-        """[num, *sides]."""
-        return tf.exp(self.uniform(math.log(low), math.log(high), *sides))
-
-    def normal(self, std: float, *sides: int) -> tf.Tensor:
-        """[num, *sides]."""
-        radius = tf.sqrt(-2 * tf.math.log(self.uniform(0.0, 1.0, *sides)))
-        return std * radius * tf.cos(2 * math.pi * self.uniform(0.0, 1.0, *sides))
-
-    def whole(self, low: int, high: int) -> tf.Tensor:
-        """Integers from low to high, [num], floating."""
-        return tf.floor(self.uniform(low, high + 1))
-
-    def disc(self, radius: tf.Tensor | float, *sides: int) -> tf.Tensor:
-        """Points of a disc, [num, *sides, 2]."""
-        r, angle = radius * tf.sqrt(self.uniform(0, 1, *sides)), self.angle(2, *sides)
-        return tf.stack([r * tf.cos(angle), r * tf.sin(angle)], axis=-1)
-
-    def angle(self, halves: int = 1, *sides: int) -> tf.Tensor:
-        """Radians of half a turn or a whole one, [num, *sides]."""
-        return self.uniform(0, halves * math.pi, *sides)
-
-    def colour(self, table: dict[str, float], bands: str, std: float, *sides: int) -> tf.Tensor:
-        """Magnitudes relative to i, redder or bluer as a whole, [num, *sides, num_bands]."""
-        mean = tf.constant([table[band] for band in bands], self.dtype)
-        tilt = tf.constant([TILT[band] for band in bands], self.dtype)
-        own = self.normal(0.05, *sides, len(bands))
-        return mean + tilt * self.normal(std, *sides)[..., None] + own
-
-
 def draw_galaxies(
     num: int,
     seed: int | tf.Tensor,
@@ -180,7 +87,7 @@ def draw_galaxies(
         Collett 2015, arXiv:1507.02657; Metcalf et al. 2019, arXiv:1802.03609, section 3.
     """
     checks.positive_integers(num=num)
-    draws = _Draws(num, seed, dtype)
+    draws = Draws(num, seed, dtype)
     theta = draws.log_uniform(*population.einstein_radius_arcsec)
     q, angle = draws.uniform(0.45, 1.0), draws.angle()
     return Galaxies(
@@ -199,7 +106,7 @@ def draw_galaxies(
     )
 
 
-def _kinds(draws: _Draws, population: Population) -> tf.Tensor:
+def _kinds(draws: Draws, population: Population) -> tf.Tensor:
     lens = population.lens_fraction
     ends = np.cumsum([lens, *((1 - lens) * np.array(population.impostors))])[:-1]
     above = draws.uniform()[:, None] > tf.constant(ends, draws.dtype)
@@ -207,7 +114,7 @@ def _kinds(draws: _Draws, population: Population) -> tf.Tensor:
 
 
 def _lens_light(
-    draws: _Draws, theta: tf.Tensor, q: tf.Tensor, angle: tf.Tensor, bands: str, pop: Population
+    draws: Draws, theta: tf.Tensor, q: tf.Tensor, angle: tf.Tensor, bands: str, pop: Population
 ) -> dict[str, tf.Tensor]:
     """Brighter and larger for more massive galaxies (Faber & Jackson 1976, ApJ 204, 668)."""
     magnitude = pop.lens_magnitude - 5 * _log10(theta) + draws.normal(0.5)
@@ -219,7 +126,7 @@ def _lens_light(
 
 
 def _source(
-    draws: _Draws, theta: tf.Tensor, bands: str, population: Population
+    draws: Draws, theta: tf.Tensor, bands: str, population: Population
 ) -> dict[str, tf.Tensor]:
     bright, faint = (10 ** (0.3 * m) for m in population.source_magnitude)
     # Counts that grow by powers of ten, in units of those at the bright end.
@@ -233,7 +140,7 @@ def _source(
     }
 
 
-def _companions(draws: _Draws, theta: tf.Tensor) -> tf.Tensor:
+def _companions(draws: Draws, theta: tf.Tensor) -> tf.Tensor:
     """One to four, most of them as far away as images of a source would be, [num, 4, 6]."""
     sides = (NUM_IMPOSTORS,)
     r, angle = theta[:, None] * draws.uniform(0.7, 1.7, *sides), draws.angle(2, *sides)
@@ -245,7 +152,7 @@ def _companions(draws: _Draws, theta: tf.Tensor) -> tf.Tensor:
     return tf.stack([*places, *shape, draws.angle(1, *sides), part], axis=-1)
 
 
-def _feature(draws: _Draws, theta: tf.Tensor) -> tf.Tensor:
+def _feature(draws: Draws, theta: tf.Tensor) -> tf.Tensor:
     """Of arms and rings, [num, 8]."""
     size = theta * draws.uniform(0.7, 1.4)
     shape = (draws.uniform(0.4, 1.0), draws.angle(), draws.uniform(-8.0, 8.0))
@@ -253,7 +160,7 @@ def _feature(draws: _Draws, theta: tf.Tensor) -> tf.Tensor:
     return tf.stack([size, *shape, *waves, draws.uniform(0.12, 0.3)], axis=-1)
 
 
-def _neighbours(draws: _Draws, survey: ImagingSurvey) -> dict[str, tf.Tensor]:
+def _neighbours(draws: Draws, survey: ImagingSurvey) -> dict[str, tf.Tensor]:
     """Galaxies of the field, old or young; each is there in half of the stamps."""
     sides, bands = (NUM_NEIGHBOURS,), survey.bands
     half = 0.5 * survey.side * survey.pixel_size_arcsec

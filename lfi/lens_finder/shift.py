@@ -24,7 +24,7 @@ class Shift(NamedTuple):
 
 
 def shift_test(
-    finder: LensFinder, usual: Any, new: Any, group: int = 32, seed: int = 0, level: float = 0.05
+    finder: LensFinder, usual: Any, new: Any, group: int = 100, seed: int = 0, level: float = 0.05
 ) -> Shift:
     """Compare what a network sees of new stamps with what it sees of simulated ones.
 

@@ -10,12 +10,11 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from lfi.lens_finder.deflection import isothermal_deflection, shear_deflection
+from lfi.lens_finder.galaxies import KINDS, Galaxies
 from lfi.lens_finder.light import ring, sersic, spiral_arms
 from lfi.lens_finder.population import (
-    KINDS,
     NUM_IMPOSTORS,
     NUM_NEIGHBOURS,
-    Galaxies,
     Population,
     draw_galaxies,
 )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lfi.diagnostics import MisspecificationWarning
 from lfi.lens_finder import DeepLens, LensFinder, Stamps, reliability, roc_area, shift_test
-from lfi.lens_finder.finder import turned_stamps
+from lfi.lens_finder.augmentation import turned_stamps
 
 SIDE = 16
 
@@ -147,7 +147,7 @@ def with_nan(x):
         (lambda f, x, y: f(x[:, 1:]), r"`x` must have shape \[num, 16, 16, 2\]"),
         (lambda f, x, y: f.predict(stamps_like(x, y, "rg")), "`x` must have bands 'gr', in this "),
         (lambda f, x, y: f.adapt(np.ones_like(x)), "`x` must vary in every band"),
-        (lambda f, x, y: shift_test(f, x, x), "`usual` must hold at least 2560 stamps"),
+        (lambda f, x, y: shift_test(f, x, x), "`usual` must hold at least 8000 stamps"),
         (lambda f, x, y: LensFinder(size="large"), "`size` must be one of 'small', 'deeplens'"),
         (lambda f, x, y: LensFinder("gg"), "`bands` must be different letters"),
         (lambda f, x, y: DeepLens(4, 3, 1, (), 2), "`stages` must name a stage"),
