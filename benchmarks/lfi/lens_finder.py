@@ -27,6 +27,7 @@ from lfi.lens_finder import (
     Population,
     Stamps,
     completeness,
+    finder_figure,
     reliability,
     roc_area,
     score,
@@ -123,14 +124,15 @@ def calibration(finder: LensFinder, held: Stamps, test: Stamps) -> dict[str, Any
 def skies(finder: LensFinder, options: argparse.Namespace) -> dict[str, Any]:
     """Scores where the sky is another than in training, and whether that is noticed."""
     usual = simulate_stamps(options.usual, 4_000_000 + options.seed).images
-    result = {}
+    result, ranks = {}, {}
     for number, (name, factors) in enumerate(SKIES.items()):
         survey = ImagingSurvey().degraded(*factors)
         test = simulate_stamps(options.shifted, 5_000_000 + number + options.seed, survey)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", MisspecificationWarning)
             shift = shift_test(finder, usual, test, group=options.group)
-        found = score(finder.logits(test), test.is_lens, seed=options.seed)
+        ranks[name] = finder.logits(test), test.is_lens
+        found = score(*ranks[name], seed=options.seed)
         result[name] = {
             "roc_area": found.roc_area, "error": found.errors["roc_area"],
             "calibration_error": _error(finder.predict(test), test.is_lens),
@@ -138,6 +140,9 @@ def skies(finder: LensFinder, options: argparse.Namespace) -> dict[str, Any]:
             "groups_below_0.05": float(np.mean(shift.groups.p_value < 0.05)),
         }  # fmt: skip
         print(f"{name:20}", {k: round(v, 4) for k, v in result[name].items()}, flush=True)
+    if options.figure is not None:
+        shown = simulate_stamps(options.figure_stamps, 6_000_000 + options.seed)
+        finder_figure(shown, finder.logits(shown), ranks).savefig(options.figure, dpi=90)
     return result
 
 
@@ -159,6 +164,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=pathlib.Path, help="keeps the network, and unfinished ones")
     parser.add_argument("--only-skies", action="store_true", help="of the network in --work")
+    parser.add_argument("--figure", type=pathlib.Path)
+    parser.add_argument("--figure-stamps", type=int, default=10_000)
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
     options = parser.parse_args()
     options.work = options.work or pathlib.Path(tempfile.mkdtemp())

@@ -70,6 +70,8 @@ class LensFinder(OwnLoss, keras.Model):
             setattr(self, name, weight)
 
     def build(self, shape: tuple[int | None, ...] | None = None) -> None:
+        if self.network.built:
+            return  # `adapt` builds too
         self.network.build((None, self.side, self.side, len(self.bands)))
         self.head.build((None, self.network.architecture.stages[-1][1]))
 
@@ -175,6 +177,25 @@ class LensFinder(OwnLoss, keras.Model):
         """
         x = x if isinstance(x, tf.data.Dataset) else self.checked(x)
         return super().predict(x, batch_size=batch_size, verbose=verbose, **options)
+
+    def evaluate(self, x: Any = None, y: Any = None, verbose: Any = 0, **options: Any) -> Any:
+        """The loss and other metrics of stamps.
+
+        Args:
+            x: `Stamps`, an array or a dataset.
+            y: Labels of an array, 0 or 1, [num].
+            verbose: 1 for a progress bar.
+            **options: Of `keras.Model.evaluate`.
+
+        Returns:
+            As `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: If stamps do not fit or are not finite, or labels are of one class.
+        """
+        if isinstance(x, Stamps | np.ndarray):
+            x, y = self.checked(x), checked_labels(x, y)
+        return super().evaluate(x, y, verbose=verbose, **options)
 
     def logits(self, x: Any, batch_size: int = 512) -> np.ndarray:
         """Calibrated log odds, by which stamps are ranked: probabilities near one round to one.
