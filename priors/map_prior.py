@@ -11,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.seeds import fold
 from flowpm_ext.cosmology import Cosmology
 from flowpm_ext.cosmology.redshift import RedshiftDistribution
-from flowpm_ext.stats import angular_power
+from priors.calibration import CalibratedDenoiser, Calibration, calibrated
 from priors.catalogue import Source
 from priors.denoiser import Denoiser
+from priors.map_spectrum import spectrum
 from priors.score import HybridScore
 from priors.sky_grid import SkyGrid
 from priors.theory_power import theory_power
@@ -24,11 +26,9 @@ from priors.training_maps import TrainingMaps
 NETWORK, ABOUT = "denoiser.keras", "prior.json"
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 NAMES = ("cosmos",)
-NUM_BINS = 24  # of the spectrum of the training maps
 NOISE = (0.1, 10.0)  # least and most, in root mean squares of the maps
 FIX = "Make it with `python -m priors train`."
 STEPS_PER_EPOCH = 100
-CHUNK = 100  # maps at a time
 
 
 class MapPrior(NamedTuple):
@@ -38,7 +38,13 @@ class MapPrior(NamedTuple):
     pixel_size_arcmin: float
     ell: np.ndarray  # [num_bins], of the spectrum of the training maps
     cl: np.ndarray  # [num_bins]
+    calibration: Calibration  # of the denoiser
     about: dict[str, Any]  # how the maps were made
+
+    @property
+    def estimator(self) -> CalibratedDenoiser:
+        """The denoiser with what it misses of each scale put right."""
+        return CalibratedDenoiser(self.denoiser, self.calibration)
 
     @property
     def multiple(self) -> int:
@@ -93,7 +99,7 @@ class MapPrior(NamedTuple):
         if nz is not None:
             power = theory_power(nz, grid, cosmo) * _pixel_window(grid.shape)
         return HybridScore(
-            power.astype(np.float32), self.denoiser, trained.astype(np.float32),
+            power.astype(np.float32), self.estimator, trained.astype(np.float32),
             scale=self.denoiser.scale,
         )  # fmt: skip
 
@@ -112,6 +118,8 @@ class MapPrior(NamedTuple):
         known = {
             "pixel_size_arcmin": self.pixel_size_arcmin, "ell": self.ell.tolist(),
             "cl": self.cl.tolist(), "about": self.about,
+            "calibration": {name: part.tolist() for name, part in
+                            self.calibration._asdict().items()},
         }  # fmt: skip
         (folder / ABOUT).write_text(json.dumps(known, indent=1) + "\n")
 
@@ -137,9 +145,11 @@ def load_prior(folder: str | os.PathLike) -> MapPrior:
         denoiser = keras.models.load_model(folder / NETWORK, compile=False)
         return MapPrior(
             denoiser, float(known["pixel_size_arcmin"]), np.array(known["ell"]),
-            np.array(known["cl"]), known["about"],
+            np.array(known["cl"]),
+            Calibration(**{name: np.array(part) for name, part in known["calibration"].items()}),
+            known["about"],
         )  # fmt: skip
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         checks.require(False, str(folder), "hold a whole prior", str(error)[:200], FIX)
         raise
 
@@ -228,31 +238,12 @@ def train_prior(
         "loss": {name: [round(float(v), 5) for v in values] for name, values in history.items()},
     }  # fmt: skip
     return MapPrior(
-        denoiser, maps.pixel_size_arcmin, *spectrum(maps.kappa, maps.pixel_size_arcmin), about
+        denoiser,
+        maps.pixel_size_arcmin,
+        *spectrum(maps.kappa, maps.pixel_size_arcmin),
+        calibrated(denoiser, maps.kappa, seed=fold(seed, 1)),
+        about,
     )
-
-
-def spectrum(kappa: np.ndarray, pixel_size_arcmin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Angular power spectrum of maps that are not periodic, under a window that falls to zero.
-
-    Args:
-        kappa: The maps, [num, ny, nx].
-        pixel_size_arcmin: Side of a pixel (arcmin).
-
-    Returns:
-        Multipoles and C_ell, two arrays [num_bins].
-    """
-    sides = kappa.shape[1:]
-    window = np.multiply.outer(*(np.hanning(n + 2)[1:-1] for n in sides))
-    window = (window / np.sqrt(np.mean(window**2))).astype(np.float32)
-    lowest = 2 * np.pi / (np.deg2rad(pixel_size_arcmin / 60) * max(sides))
-    corner = np.ceil(np.sqrt(0.5) * max(sides)) + 1
-    # Whole numbers of the lowest mode, so that each bin holds one.
-    edges = lowest * (np.unique(np.round(np.geomspace(1, corner, NUM_BINS + 1))) - 0.5)
-    parts = np.array_split(window * kappa, max(1, len(kappa) // CHUNK))
-    found = [angular_power(part[..., None], pixel_size_arcmin, edges) for part in parts]
-    cl = np.concatenate([part.cl[:, 0] for part in found]).mean(axis=0)
-    return np.asarray(found[0].ell, np.float64), np.asarray(cl, np.float64)
 
 
 def _pixel_window(shape: Mapping | tuple[int, int]) -> np.ndarray:

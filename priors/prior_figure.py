@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flowpm_ext.stats import one_point, peak_counts
-from priors.map_prior import MapPrior, spectrum
+from priors.map_prior import MapPrior
+from priors.map_spectrum import spectrum
 from priors.posterior import sample_prior
 from priors.sky_grid import SkyGrid
 

@@ -22,7 +22,8 @@ import priors
 from benchmarks.provenance import commit
 from flowpm_ext.stats import peak_counts
 from priors.catalogue import read_shear_catalogue
-from priors.map_prior import MapPrior, load_prior, spectrum
+from priors.map_prior import MapPrior, load_prior
+from priors.map_spectrum import spectrum
 from priors.posterior_estimators import METHOD
 from priors.shear_map import bin_shear, survey_grid
 from priors.training_maps import read_maps
@@ -33,6 +34,7 @@ GALAXIES_PER_ARCMIN2, SIGMA_E = 72.0, 0.305  # where there is no catalogue
 THRESHOLDS = (3.0, 4.0, 5.0)  # of tails, in root mean squares of the truths
 PEAK_EDGES = (0.04, 0.06, 0.08, 0.12, 1.0)
 WIENER_DRAWS = 64
+ALL, PRIOR_DRAWS = 1_000_000, 256  # maps, and draws of the prior alone beside them
 HIGHEST = 0.99  # quantile of the posterior mean above which pixels are peaks
 
 
@@ -50,6 +52,22 @@ def survey(side: int, pixel_size_arcmin: float, seed: int) -> tuple[np.ndarray, 
         mask = np.random.default_rng(seed).uniform(size=(side, side)) > 0.05
         mask[:8] = mask[:, :8] = False
     return mask, np.where(mask, noise_std, 1.0).astype(np.float32)
+
+
+def seen(side: int, noise: float, flip: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mask and noise of a survey with pixels of an arcminute, or of one that is like it."""
+    mask, noise_std = survey(side, 1.0, seed)
+    if flip:  # another mask: that of another part of the sky
+        mask, noise_std = mask[::-1, ::-1].T.copy(), noise_std[::-1, ::-1].T.copy()
+    return mask, noise * noise_std
+
+
+def truths_of(path: pathlib.Path, num: int, side: int, seed: int) -> np.ndarray:
+    """Some maps of a file, each of mean zero, [num, side, side]."""
+    kappa = read_maps(path).kappa
+    chosen = np.random.default_rng(seed).permutation(len(kappa))[:num]
+    truths = kappa[chosen, :side, :side]
+    return truths - truths.mean((1, 2), keepdims=True)
 
 
 def observed(
@@ -101,12 +119,9 @@ def simulated(
 ) -> dict[str, Any]:
     """All numbers of maps with a truth, [num, side, side]."""
     side = truths.shape[1]
-    mask, noise_std = survey(side, prior.pixel_size_arcmin, seed)
-    if flip:  # another mask: that of another part of the sky
-        mask, noise_std = mask[::-1, ::-1].T.copy(), noise_std[::-1, ::-1].T.copy()
-    noise_std = noise * noise_std
+    mask, noise_std = seen(side, noise, flip, seed)
     power = prior.trained_power((side, side)).astype(np.float32)
-    score = priors.HybridScore(power, prior.denoiser, power, scale=prior.denoiser.scale)
+    score = priors.HybridScore(power, prior.estimator, power)
     rms, rows, learned, gaussian = float(truths.std()), [], [], []
     hits = {}
     for number, truth in enumerate(truths):
@@ -143,7 +158,7 @@ def simulated(
     return {
         "method": method, "maps": len(truths), "side": side, "draws": num_draws, "noise": noise,
         "flipped": flip,
-        "rmse over Wiener's": _mean_and_error([row["rmse over Wiener's"] for row in rows]),
+        "rmse over Wiener's": mean_and_error([row["rmse over Wiener's"] for row in rows]),
         "coverage": {
             f"{name}, {where}, {level:g}": round(inside / total, 4)
             for (name, where, level), (inside, total) in hits.items()
@@ -156,22 +171,25 @@ def simulated(
 
 
 def of_prior(
-    prior: MapPrior, truths: np.ndarray, num_draws: int, seed: int, method: str
+    prior: MapPrior, maps: np.ndarray, num_draws: int, seed: int, method: str
 ) -> dict[str, Any]:
-    """Draws of the prior beside maps held out."""
-    power = prior.trained_power(truths.shape[1:]).astype(np.float32)
-    score = priors.HybridScore(power, prior.denoiser, power, scale=prior.denoiser.scale)
-    found = priors.sample_prior(
-        score, truths.shape[1:], num_draws, seed, method=method, progress=False
-    )
-    rms = float(truths.std())
-    ell, expected = spectrum(truths, prior.pixel_size_arcmin)
-    _, drawn = spectrum(found.samples, prior.pixel_size_arcmin)
+    """Draws of the prior beside maps held out, [num, side, side]."""
+    side = maps.shape[1]
+    power = prior.trained_power((side, side)).astype(np.float32)
+    score = priors.HybridScore(power, prior.estimator, power)
+    start = time.perf_counter()
+    found = priors.sample_prior(score, (side, side), num_draws, seed, method=method, progress=False)
+    seconds, rms = time.perf_counter() - start, float(maps.std())
+    ell, expected = spectrum(maps, prior.pixel_size_arcmin)
+    drawn = np.stack([spectrum(one[None], prior.pixel_size_arcmin)[1] for one in found.samples])
     return {
-        "draws": num_draws, "calls of the score": int(found.num_scores),
-        "ell": ell.round(1).tolist(), "spectrum over that of maps": (drawn / expected).tolist(),
-        "truth": statistics(truths, rms), "drawn": statistics(found.samples, rms),
-        "truth, scatter of a map": _scatter([statistics(one[None], rms) for one in truths], False),
+        "draws": num_draws, "maps": len(maps), "side": side,
+        "calls of the score": int(found.num_scores), "seconds": seconds,
+        "ell": ell.round(1).tolist(), "spectrum over that of maps":
+        (drawn.mean(axis=0) / expected).round(4).tolist(),
+        "error of it": (drawn.std(axis=0) / expected / np.sqrt(num_draws)).round(4).tolist(),
+        "truth": statistics(maps, rms), "drawn": statistics(found.samples, rms),
+        "truth, scatter of a map": _scatter([statistics(one[None], rms) for one in maps], False),
     }  # fmt: skip
 
 
@@ -180,7 +198,8 @@ def options_of(method: str) -> dict[str, Any]:
     return dict(METHOD) if method == METHOD["method"] else {"method": method}
 
 
-def _mean_and_error(values: list[float]) -> list[float]:
+def mean_and_error(values: list[float]) -> list[float]:
+    """The mean, and the error of it."""
     return [float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))]
 
 
@@ -208,16 +227,18 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
     options = parser.parse_args()
     prior = load_prior(options.prior) if options.prior else priors.load_pretrained()
-    kappa = read_maps(options.held_out).kappa
-    chosen = np.random.default_rng(options.seed).permutation(len(kappa))[: options.num_maps]
-    truths = kappa[chosen, : options.side, : options.side]
-    truths = truths - truths.mean((1, 2), keepdims=True)
+    truths = truths_of(options.held_out, options.num_maps, options.side, options.seed)
     seed, num = options.seed, options.num_draws
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "simulated": lambda: simulated(prior, truths, num, 1.0, False, seed, options.method),
         "noisier": lambda: simulated(prior, truths, num, 2.0, False, seed, options.method),
         "elsewhere": lambda: simulated(prior, truths, num, 1.0, True, seed, options.method),
-        "prior": lambda: of_prior(prior, truths, max(num, 64), seed, "flow"),
+        "prior": lambda: {
+            str(side): of_prior(
+                prior, truths_of(options.held_out, ALL, side, seed), PRIOR_DRAWS, seed, "flow"
+            )
+            for side in (options.side, 2 * options.side)
+        },
     }
     tf.random.set_seed(seed)
     results = json.loads(options.output.read_text()) if options.output.exists() else {}

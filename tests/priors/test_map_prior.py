@@ -11,7 +11,8 @@ from flowpm_ext.cosmology import Planck18
 from flowpm_ext.cosmology.redshift import delta_nz
 from flowpm_ext.lensing import write_maps
 from priors.__main__ import main
-from priors.map_prior import NOISE, load_prior, spectrum, train_prior
+from priors.map_prior import NOISE, load_prior, train_prior
+from priors.map_spectrum import spectrum
 from priors.sky_grid import SkyGrid
 from priors.theory_power import theory_power
 from priors.training_maps import TrainingMaps, read_maps, simulate_training_maps
