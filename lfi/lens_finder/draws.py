@@ -9,7 +9,7 @@ from flowpm_ext.core.seeds import stateless_seed
 
 # Position of each band along the spectrum, for colours that are redder or bluer as a whole.
 TILT = {"u": 1.6, "g": 1.0, "r": 0.45, "i": 0.0, "z": -0.3, "y": -0.5}
-MOST = 160  # numbers of one galaxy
+MOST = 224  # numbers of one galaxy
 
 
 class Draws:

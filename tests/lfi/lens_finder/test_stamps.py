@@ -80,6 +80,15 @@ def test_noise_is_that_of_the_sky_and_of_photons():
     np.testing.assert_allclose(flux / (SURVEY.sky_noise * np.sqrt(pixels)), 5)
 
 
+def test_one_band_or_six():
+    for bands in ("i", "ugrizy"):
+        galaxies = draw_galaxies(2, 1, ImagingSurvey(bands), Population())
+        assert galaxies.source_flux.shape == (2, len(bands))
+        # Young galaxies behind are bluer than the lens in all neighbouring bands.
+        ratio = (galaxies.source_flux / galaxies.lens_flux).numpy().mean(axis=0)
+        assert np.all(np.diff(ratio) < 0)
+
+
 def test_worse_seeing_and_noise():
     worse = SURVEY.degraded(seeing=1.3, noise=2.0)
     np.testing.assert_allclose(worse.sky_noise, 2 * SURVEY.sky_noise)
