@@ -16,7 +16,7 @@ THEORY = ["camb"]
 TEST = ["pytest>=8", "pytest-xdist", "ruff>=0.17,<0.18", "pyccl>=3.3", *THEORY, *PLOT, *SAMPLERS]
 # jax_cosmo 0.1.0 needs pkg_resources, which setuptools 81 drops, and was tried with jax 0.9.2;
 # what jaxpm 0.1.6 builds on needs packaging and does not say so.
-BENCH = ["pyccl>=3.3", "jax_cosmo", "jaxpm", "packaging", "jax<0.10", "setuptools<81"]
+BENCH = ["pyccl>=3.3", "jax_cosmo", "jaxpm", "packaging", "jax<0.10", "setuptools<81", "emcee>=3.1"]
 
 setup(
     name="flowpm-ext",
