@@ -124,5 +124,5 @@ def _show_skies(axes: Axes, skies: Mapping[str, tuple[np.ndarray, np.ndarray]]) 
     axes.barh(list(skies), areas, color=["C0"] + ["C1"] * (len(areas) - 1))
     for number, area in enumerate(areas):
         axes.text(area, number, f" {area:.3f}", va="center")
-    axes.set(xlabel="ROC area", xlim=(0.5, 1.06), title="Under another sky")
+    axes.set(xlabel="ROC area", xlim=(0.5, 1.1), title="Under another sky")
     axes.invert_yaxis()
