@@ -1,5 +1,6 @@
 """Compile a heavy function whole when it is called eagerly; inside a graph leave it alone."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ def compiled(function: Callable) -> Callable:
     trace; strings, booleans, None, integers outside of structures and the static fields of
     structures decide the trace. Called while a graph is being built, the function runs as
     written, and belongs to that graph. Gradients of any order and both modes pass through.
+    Where a structure among the arguments is not compilable, the program is a graph without XLA.
 
     Args:
         function: Takes and returns tensors or structures of them.
@@ -25,15 +27,27 @@ def compiled(function: Callable) -> Callable:
         A function with the same arguments.
     """
     whole = tf.function(function, jit_compile=True, autograph=False)
+    graph = tf.function(function, autograph=False)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not tf.executing_eagerly():
             return function(*args, **kwargs)
+        run = whole if _is_compilable((args, kwargs)) else graph
         args = [_as_tensors(value) for value in args]
-        return whole(*args, **{name: _as_tensors(value) for name, value in kwargs.items()})
+        return run(*args, **{name: _as_tensors(value) for name, value in kwargs.items()})
 
     return call
+
+
+def _is_compilable(value: Any) -> bool:
+    """Whether no structure within this one, static fields included, says otherwise."""
+    if isinstance(value, Structure):
+        inner = [getattr(value, field.name) for field in dataclasses.fields(value)]
+        return value.is_compilable and _is_compilable(inner)
+    if isinstance(value, dict):
+        value = list(value.values())
+    return not isinstance(value, list | tuple) or all(map(_is_compilable, value))
 
 
 def _as_tensors(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,13 @@ class Structure:
     The fields are the leaves: a structure may be an argument or a result of a `tf.function`,
     be watched by a `GradientTape`, and be walked by `tf.nest`. Fields made with `static()`
     are not leaves; they must be hashable, and another value of them is another trace.
+
+    Attributes:
+        is_compilable: Whether XLA can compile what is done with it. It cannot where devices talk
+            to each other.
     """
+
+    is_compilable: ClassVar[bool] = True
 
     def __tf_flatten__(self) -> tuple[tuple, tuple]:
         """What decides the trace (static fields, and which leaves there are), and the leaves."""

@@ -10,11 +10,12 @@ from flowpm_ext.mesh import AbstractMesh, LocalMesh
 from flowpm_ext.mesh.base import mesh_sides
 
 
-def mesh_of(shape: int | Sequence[int], mesh: AbstractMesh | None) -> AbstractMesh:
+def mesh_of(shape: int | Sequence[int] | AbstractMesh, mesh: AbstractMesh | None) -> AbstractMesh:
     """The mesh to work on, all on this device unless one is given.
 
     Args:
-        shape: Cells along each axis of the whole mesh: an integer for a cube, or three.
+        shape: Cells along each axis of the whole mesh: an integer for a cube, or three; or the
+            mesh itself.
         mesh: A mesh of this shape, or None.
 
     Returns:
@@ -25,7 +26,7 @@ def mesh_of(shape: int | Sequence[int], mesh: AbstractMesh | None) -> AbstractMe
     """
     sides = mesh_sides(shape)
     if mesh is None:
-        return LocalMesh(sides)
+        return shape if isinstance(shape, AbstractMesh) else LocalMesh(sides)
     checks.require(mesh.shape == sides, "mesh", f"have shape {sides}", mesh.shape)
     return mesh
 

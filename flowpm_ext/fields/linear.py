@@ -20,7 +20,7 @@ NUMBERS_PER_MODE = 3
 
 
 def linear_field(
-    mesh_shape: int | Sequence[int],
+    mesh_shape: int | Sequence[int] | AbstractMesh,
     box_size: float | Sequence[float],
     pk: spectrum.Spectrum,
     batch_size: int = 1,
@@ -42,7 +42,7 @@ def linear_field(
     two calls with the same seed, `is_paired` False and True.
 
     Args:
-        mesh_shape: Cells along each axis: an integer for a cube, or three.
+        mesh_shape: Cells along each axis: an integer for a cube, or three; or the mesh to work on.
         box_size: Sides of the box (Mpc/h): one number for a cube, or three. Cells are cubes.
         pk: Function of k (h/Mpc), a NumPy array [nk] in float64 without k = 0, that gives P
             ((Mpc/h)**3), [nk] or, one row for each field, [batch_size, nk]; or a pair (k, P),
@@ -58,7 +58,7 @@ def linear_field(
         mesh: The mesh to work on; the default is all on this device.
 
     Returns:
-        Overdensity, shape [batch_size, nx, ny, nz].
+        Overdensity, shape [batch_size, nx, ny, nz]; the part of it that this device holds.
 
     Raises:
         ValueError: If the mesh or box is not positive, cells are not cubes, P is negative, not
@@ -76,7 +76,7 @@ def linear_field(
 
 
 def noise_and_power(
-    mesh_shape: int | Sequence[int],
+    mesh_shape: int | Sequence[int] | AbstractMesh,
     box_size: float | Sequence[float],
     pk: spectrum.Spectrum,
     batch_size: int,
@@ -108,7 +108,7 @@ def noise_and_power(
     mesh = arguments.mesh_of(mesh_shape, mesh)
     size = cell_size(mesh.shape, box_size)
     checks.positive_integers(batch_size=batch_size)
-    numbers = (batch_size + NUMBERS_PER_MODE) * math.prod(mesh.shape)
+    numbers = (batch_size + NUMBERS_PER_MODE) * math.prod(mesh.local_shape)
     require_memory(8 * numbers, f"A field of {mesh.shape} cells", "Take a smaller mesh.")
     dtype = tf.as_dtype(dtype)
     checks.require(dtype in (tf.float32, tf.float64), "dtype", "be float32 or float64", dtype)
@@ -137,7 +137,7 @@ def _coloured(
     modes = mesh.rfft3(white)
     if is_fixed:
         modes = float(np.prod(mesh.shape)) ** 0.5 * _phases(modes)
-    amplitude = tf.cast(spectrum.root(power), white.dtype)
+    amplitude = tf.cast(spectrum.root(mesh.replicated(power)), white.dtype)
     field = mesh.irfft3(spectrum.scaled(modes, spectrum.on_modes(amplitude, mesh)))
     return -field if is_paired else field
 

@@ -166,7 +166,8 @@ def _exponential(white: tf.Tensor, correlation: tf.Tensor, mesh: AbstractMesh) -
     amplitude = tf.cast(spectrum.root(power), white.dtype)
     g = mesh.irfft3(spectrum.scaled(mesh.rfft3(white), amplitude))
     weights = tf.constant(mesh.mode_weights(), power.dtype)
-    variance = mesh.sum(power * weights, axis=(-3, -2, -1)) / float(np.prod(mesh.shape))
+    variance = mesh.replicated(mesh.sum(power * weights, axis=(-3, -2, -1)))
+    variance /= float(np.prod(mesh.shape))
     return tf.math.expm1(g - tf.cast(variance, g.dtype)[..., None, None, None] / 2)
 
 

@@ -5,7 +5,7 @@ A spectrum is evaluated once for each length of the wavevectors, and looked up f
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike, floating
 from flowpm_ext.mesh import AbstractMesh
+from flowpm_ext.numerics import fourier
 
 Spectrum = Callable[[np.ndarray], TensorLike] | tuple[ArrayLike, TensorLike]
 
@@ -68,8 +69,7 @@ def on_modes(of_shells: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     Returns:
         Values, shape [..., *shape of the modes].
     """
-    _, place = np.unique(_squares(mesh), return_inverse=True)
-    place = place.reshape(_squares(mesh).shape).astype(np.int32)
+    place = np.searchsorted(_shells(mesh), _squares(mesh.wavenumbers(), mesh)).astype(np.int32)
     return tf.gather(of_shells, place, axis=-1)
 
 
@@ -140,12 +140,19 @@ def power_law_table(
 
 @functools.lru_cache(maxsize=16)
 def _lengths(mesh: AbstractMesh) -> np.ndarray:
-    """Lengths of the wavevectors (radians per cell) without repetition, increasing."""
-    return 2 * np.pi / math.lcm(*mesh.shape) * np.sqrt(np.unique(_squares(mesh)))
+    """Lengths of all wavevectors (radians per cell) without repetition, increasing."""
+    return 2 * np.pi / math.lcm(*mesh.shape) * np.sqrt(_shells(mesh))
 
 
-def _squares(mesh: AbstractMesh) -> np.ndarray:
-    """k**2 of each mode in whole numbers, so that equal lengths are equal."""
+def _shells(mesh: AbstractMesh) -> np.ndarray:
+    """k**2 of all modes, held here or not, in whole numbers without repetition, increasing."""
+    axes = fourier.wavenumbers(mesh.shape, 1.0)
+    x, y, z = (np.unique(_squares([k], mesh)) for k in axes)
+    # Axis by axis: no array of the size of the mesh is sorted.
+    return np.unique(np.add.outer(np.unique(np.add.outer(x, y)), z))
+
+
+def _squares(wavenumbers: Sequence[np.ndarray], mesh: AbstractMesh) -> np.ndarray:
+    """Sum of squares in whole numbers, so that equal lengths are equal."""
     unit = 2 * np.pi / math.lcm(*mesh.shape)
-    x, y, z = (np.rint(k / unit).astype(np.int64) ** 2 for k in mesh.wavenumbers())
-    return x + y + z
+    return sum(np.rint(k / unit).astype(np.int64) ** 2 for k in wavenumbers)

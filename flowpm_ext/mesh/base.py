@@ -3,12 +3,16 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import unfolded
+from flowpm_ext.core.seeds import fold, standard_normal
 from flowpm_ext.core.types import Structure, static
+from flowpm_ext.mesh import painting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +26,41 @@ class AbstractMesh(Structure, abc.ABC):
 
     Attributes:
         shape: Cells along each axis of the whole mesh: an integer for a cube, or three.
+        window: How particles are spread and read, "cic" or "tsc".
 
     Raises:
-        ValueError: If `shape` is not one or three positive integers.
+        ValueError: If `shape` is not one or three positive integers, or `window` is unknown.
     """
 
     shape: tuple[int, int, int] = static()
+    window: str = static(default="cic")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", mesh_sides(self.shape))
+        checks.one_of(self.window, "window", painting.WINDOWS)
+
+    @property
+    def num_devices(self) -> int:
+        """Devices that hold the mesh, all of them equal parts."""
+        return 1
+
+    @property
+    def first_plane(self) -> int:
+        """The first of the planes along the first axis that are held here."""
+        return 0
+
+    def refined(self, factor: int, window: str) -> Self:
+        """A mesh on the same devices with other cells.
+
+        Args:
+            factor: New cells along one of the old.
+            window: How particles are spread and read on it, "cic" or "tsc".
+
+        Returns:
+            The mesh.
+        """
+        shape = tuple(factor * side for side in self.shape)
+        return dataclasses.replace(self, shape=shape, window=window)
 
     @property
     @abc.abstractmethod
@@ -46,8 +76,13 @@ class AbstractMesh(Structure, abc.ABC):
         """Real fields [..., *local_shape] from modes; the inverse of `rfft3`."""
 
     @abc.abstractmethod
+    def rolls(self, field: tf.Tensor, shifts: Sequence[int], axis: int) -> list[tf.Tensor]:
+        """Fields [batch, *local_shape] moved by each number of cells along an axis (periodic)."""
+
     def roll(self, field: tf.Tensor, shift: int, axis: int) -> tf.Tensor:
         """Fields [batch, *local_shape] moved by `shift` cells along axis 0, 1 or 2 (periodic)."""
+        (moved,) = self.rolls(field, (shift,), axis)
+        return moved
 
     @abc.abstractmethod
     def wavenumbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,9 +95,12 @@ class AbstractMesh(Structure, abc.ABC):
     def mode_weights(self) -> np.ndarray:
         """How many modes each one held here stands for, 1 or 2, ready to broadcast."""
 
-    @abc.abstractmethod
     def lattice(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Corners of the cells held here, in cells: shape [num_cells, 3]."""
+        sides = [np.arange(n) for n in self.local_shape]
+        sides[0] += self.first_plane
+        axes = tf.meshgrid(*(unfolded(side, dtype) for side in sides), indexing="ij")
+        return tf.reshape(tf.stack(axes, axis=-1), [-1, 3])
 
     @abc.abstractmethod
     def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
@@ -89,7 +127,6 @@ class AbstractMesh(Structure, abc.ABC):
             finds, [batch, num_particles, 3].
         """
 
-    @abc.abstractmethod
     def white_noise(
         self, seed: int | tf.Tensor, batch_size: int = 1, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
@@ -98,22 +135,50 @@ class AbstractMesh(Structure, abc.ABC):
         They depend on the seed, the shape of the mesh and the place in the batch, and on nothing
         else: every plane is drawn from its own seed.
         """
+        _, *plane = self.shape
+        num_here = self.local_shape[0]
+
+        def draw(number: tf.Tensor) -> tf.Tensor:
+            realization = fold(seed, number // num_here)
+            place = self.first_plane + number % num_here
+            return standard_normal(plane, fold(realization, place), dtype)
+
+        numbers = tf.range(batch_size * num_here)
+        planes = tf.map_fn(draw, numbers, fn_output_signature=tf.TensorSpec(plane, dtype))
+        return tf.reshape(planes, [batch_size, num_here, *plane])
 
     @abc.abstractmethod
     def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None) -> tf.Tensor:
-        """Sum over axes of what every device holds; `axis=()` only adds up the devices."""
+        """Sum over axes of what every device holds; `axis=()` only adds up the devices.
+
+        Every device has the result, and the same gradient by it. Where it is used with what each
+        has a part of, it goes through `replicated`.
+        """
+
+    @abc.abstractmethod
+    def replicated(self, x: tf.Tensor) -> tf.Tensor:
+        """What every device has, for use with what each has a part of.
+
+        The same numbers. The gradient by them is added up over the devices, so that every device
+        has the whole of it.
+        """
 
     def mean(self, field: tf.Tensor) -> tf.Tensor:
-        """Mean of each field [batch, *local_shape] over the whole mesh: [batch, 1, 1, 1]."""
-        total = self.sum(field, axis=(1, 2, 3))
+        """Mean of each field [batch, *local_shape] over the whole mesh: [batch, 1, 1, 1].
+
+        Made to be combined with fields: what is no field, such as a loss, takes `sum`.
+        """
+        total = self.replicated(self.sum(field, axis=(1, 2, 3)))
         return total[:, None, None, None] / float(np.prod(self.shape))
 
 
-def mesh_sides(shape: int | Sequence[int], name: str = "mesh_shape") -> tuple[int, int, int]:
+def mesh_sides(
+    shape: int | Sequence[int] | AbstractMesh, name: str = "mesh_shape"
+) -> tuple[int, int, int]:
     """Cells along three axes, from one integer for a cube or from three.
 
     Args:
-        shape: What was received.
+        shape: What was received; a mesh has the sides it has.
         name: Name of the argument, for the message.
 
     Returns:
@@ -122,7 +187,7 @@ def mesh_sides(shape: int | Sequence[int], name: str = "mesh_shape") -> tuple[in
     Raises:
         ValueError: If it is neither one positive integer nor three.
     """
-    sides = np.asarray(shape)
+    sides = np.asarray(shape.shape if isinstance(shape, AbstractMesh) else shape)
     is_whole = sides.dtype.kind in "iu" or (
         sides.dtype.kind == "f" and bool(np.all(np.isfinite(sides) & (sides == np.round(sides))))
     )

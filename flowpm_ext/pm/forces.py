@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import Structure, static
+from flowpm_ext.fields.arguments import mesh_of
 from flowpm_ext.fields.spectrum import scaled
-from flowpm_ext.mesh import AbstractMesh, LocalMesh
-from flowpm_ext.mesh.base import mesh_sides
+from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.pm import kernels
 
 Correction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -36,12 +36,16 @@ class Gravity(Structure):
 
     @classmethod
     def on(
-        cls, mesh_shape: int | Sequence[int], factor: int, gradient_kernel: str, window: str
+        cls,
+        mesh_shape: int | Sequence[int] | AbstractMesh,
+        factor: int,
+        gradient_kernel: str,
+        window: str,
     ) -> Self:
-        """The force on a mesh that this device holds.
+        """The force on a mesh that this device holds, or on the devices of the mesh given.
 
         Args:
-            mesh_shape: Cells of the particle positions: an integer for a cube, or three.
+            mesh_shape: Cells of the particle positions: an integer for a cube, three, or a mesh.
             factor: Cells of the force mesh along one of these cells.
             gradient_kernel: Derivative of the potential, "finite_difference" or "spectral".
             window: How particles are spread and read, "cic" or "tsc".
@@ -58,8 +62,8 @@ class Gravity(Structure):
         """
         checks.positive_integers(force_mesh_factor=factor)
         checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
-        sides = tuple(int(factor) * side for side in mesh_sides(mesh_shape))
-        return cls(LocalMesh(sides, window), int(factor), gradient_kernel)
+        mesh = mesh_of(mesh_shape, None).refined(int(factor), window)
+        return cls(mesh, int(factor), gradient_kernel)
 
     def __call__(self, position: tf.Tensor, response: tf.Tensor | None = None) -> tf.Tensor:
         """Minus the gradient of the inverse Laplacian of the overdensity.
@@ -153,7 +157,8 @@ class Gravity(Structure):
     def _scale(self, position: tf.Tensor) -> float:
         """What the slope of the potential is multiplied by."""
         # Density over its mean, and lengths in cells of the positions.
-        return -math.prod(self.mesh.shape) / (position.shape[1] * self.refinement)
+        num_particles = position.shape[1] * self.mesh.num_devices
+        return -math.prod(self.mesh.shape) / (num_particles * self.refinement)
 
     def _slope(self, density: tf.Tensor, response: tf.Tensor | None = None) -> tf.Tensor:
         """Gradient of the potential of a density, [batch, *mesh.local_shape, 3]."""

@@ -98,6 +98,7 @@ def integrate(
         course = course._replace(
             seen_after=(along_time(views.drift, position),), arguments=arguments
         )
+    course = tf.nest.map_structure(force.mesh.replicated, course)
     run = {"adjoint": _reversible, "checkpoint": _checkpointed, "autodiff": _taped}[gradient]
     end, images = run(Run(force, views), Particles(position, momentum), course)
     return *end, *images

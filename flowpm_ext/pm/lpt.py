@@ -69,6 +69,7 @@ def _displaced(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Positions and momenta [batch, n, 3] for growth factors [..., 1]."""
     growth = tf.nest.map_structure(lambda x: tf.cast(x, field.dtype)[..., None], growth)
+    growth = tf.nest.map_structure(mesh.replicated, growth)
     potential = _inverse_laplacian(field, mesh)
     psi = -_vectors(kernels.gradient_field(mesh, potential, gradient_kernel))
     displacement, momentum = growth.first * psi, growth.first_momentum * psi

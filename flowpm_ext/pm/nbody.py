@@ -10,6 +10,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.memory import require_memory
 from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.parameters import Cosmology
+from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.pm import steps
 from flowpm_ext.pm.calls import takes_cosmology
 from flowpm_ext.pm.forces import Correction, Gravity
@@ -27,7 +28,7 @@ def nbody(
     cosmo: Cosmology,
     state: ParticleState,
     stages: TensorLike,
-    mesh_shape: int | Sequence[int],
+    mesh_shape: int | Sequence[int] | AbstractMesh,
     integrator: str = "fastpm",
     gradient: str = "adjoint",
     force_mesh_factor: int = 1,
@@ -46,7 +47,8 @@ def nbody(
         cosmo: Cosmology, or a batch as long as that of the state.
         state: Particles at the first stage.
         stages: Scale factors, increasing from that of the state, shape [num_steps + 1].
-        mesh_shape: Cells that positions are counted in: an integer for a cube, or three.
+        mesh_shape: Cells that positions are counted in: an integer for a cube, or three; or a
+            mesh of them, on whose devices the particles are.
         integrator: "fastpm", "leapfrog" or "bullfrog"; `steps.plan` tells them apart.
         gradient: "adjoint" runs backwards in time, in memory that does not grow with the number
             of steps; "checkpoint" keeps the state at every step and repeats the forces, so that
@@ -172,7 +174,7 @@ def require_memory_for(
     if batch is None:
         return
     num_steps = stages.shape[0] or 0
-    cells = math.prod(force.mesh.shape)
+    cells = math.prod(force.mesh.local_shape)
     # What a gradient keeps; "autodiff" keeps more, which only a tape decides.
     kept = 6 * num_steps if gradient == "checkpoint" else 0
     numbers = batch * ((NUMBERS_PER_PARTICLE + kept) * num_particles + NUMBERS_PER_CELL * cells)

@@ -1,0 +1,185 @@
+"""A mesh in slabs, one on the device of each of several processes."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import tensorflow as tf
+
+from flowpm_ext.core import checks
+from flowpm_ext.core.types import static
+from flowpm_ext.mesh import painting
+from flowpm_ext.mesh.base import AbstractMesh
+from flowpm_ext.mesh.halo import Halo
+from flowpm_ext.mesh.processes import Processes
+from flowpm_ext.numerics import fourier
+
+DEFAULT_HALO = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardedMesh(AbstractMesh):
+    """A mesh whose planes along the first axis are shared out to processes, in their order.
+
+    Each process holds a slab of planes and the particles that start in it, and keeps these
+    wherever they go: what they reach beyond the slab is exchanged with the neighbours. Modes are
+    shared out along the second axis, and are held as [..., ny / num_devices, nz // 2 + 1, nx].
+
+    Attributes:
+        shape: Cells along each axis: an integer for a cube, or three.
+        window: How particles are spread and read, "cic" or "tsc".
+        processes: The processes; this one alone by default.
+        halo: Planes on either side of the slab that its particles may reach, at most those of a
+            slab; None for 16 or, if it has fewer, those of a slab.
+
+    Raises:
+        ValueError: If `shape` is not one or three positive integers, or does not divide by the
+            number of processes, `halo` is not between 1 and the planes of a slab, or `window` is
+            unknown.
+
+    References:
+        Frigo & Johnson 2005, Proc. IEEE 93, 216, for transforms in slabs.
+    """
+
+    processes: Processes | None = static(default=None)  # noqa: RUF009 (a field)
+    halo: int | None = static(default=None)
+
+    # XLA has no exchanges, and leaves out the check of the halo.
+    is_compilable = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "processes", self.processes or _this_one())
+        size = self.num_devices
+        checks.require(
+            all(side % size == 0 for side in self.shape[:2]),
+            "mesh_shape", f"divide by the {size} processes along its first two axes", self.shape,
+            _remedy(self.shape, size),
+        )  # fmt: skip
+        planes = self.local_shape[0]
+        halo = min(DEFAULT_HALO, planes) if self.halo is None else self.halo
+        is_good = isinstance(halo, int | np.integer) and 1 <= halo <= planes
+        fix = f"A slab has {planes} planes: take fewer processes for a wider one."
+        checks.require(is_good, "halo", f"be an integer from 1 to {planes}", halo, fix)
+        object.__setattr__(self, "halo", int(halo))
+
+    @property
+    def num_devices(self) -> int:
+        return self.processes.size
+
+    @property
+    def first_plane(self) -> int:
+        return self.processes.rank * self.local_shape[0]
+
+    @property
+    def local_shape(self) -> tuple[int, int, int]:
+        nx, ny, nz = self.shape
+        return nx // self.num_devices, ny, nz
+
+    def refined(self, factor: int, window: str) -> Self:
+        shape = tuple(factor * side for side in self.shape)
+        return dataclasses.replace(self, shape=shape, window=window, halo=factor * self.halo)
+
+    def rfft3(self, field: tf.Tensor) -> tf.Tensor:
+        batch, size, (nx, ny, nz) = field.shape[:-3], self.num_devices, self.shape
+        modes = fourier.rfft2(field)
+        rows = tf.reshape(modes, [_flat(batch), nx // size, size, ny // size, nz // 2 + 1])
+        columns = self.processes.all_to_all(tf.transpose(rows, [2, 0, 3, 4, 1]))
+        columns = tf.transpose(columns, [1, 2, 3, 0, 4])
+        return tf.signal.fft(tf.reshape(columns, _with(batch, modes, self._modes_shape)))
+
+    def irfft3(self, modes: tf.Tensor) -> tf.Tensor:
+        batch, size, (nx, ny, nz) = modes.shape[:-3], self.num_devices, self.shape
+        columns = tf.signal.ifft(modes)
+        columns = tf.reshape(columns, [_flat(batch), ny // size, nz // 2 + 1, size, nx // size])
+        rows = self.processes.all_to_all(tf.transpose(columns, [3, 0, 1, 2, 4]))
+        rows = tf.transpose(rows, [1, 4, 0, 2, 3])
+        rows = tf.reshape(rows, _with(batch, modes, (nx // size, ny, nz // 2 + 1)))
+        return fourier.irfft2(rows, nz)
+
+    def rolls(self, field: tf.Tensor, shifts: Sequence[int], axis: int) -> list[tf.Tensor]:
+        if axis != 0:
+            return [tf.roll(field, shift, axis + 1) for shift in shifts]
+        planes, width = self.local_shape[0], max(map(abs, shifts), default=0)
+        fix = f"A slab has {planes} planes: take fewer processes."
+        checks.require(width <= planes, "shift", f"be at most {planes}", width, fix)
+        wide = Halo(self.processes, width).extended(field)
+        return [wide[:, width - shift : width - shift + planes] for shift in shifts]
+
+    def wavenumbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x, y, z = (k.ravel() for k in fourier.wavenumbers(self.shape, 1.0))
+        rows = self._modes_shape[0]
+        y = y[self.processes.rank * rows :][:rows]
+        return x[None, None, :], y[:, None, None], z[None, :, None]
+
+    def mode_weights(self) -> np.ndarray:
+        return fourier.half_plane_weights(self.shape[-1])[:, None]
+
+    def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
+        halo = self._halo
+        wide = halo.wide_shape(self.local_shape)
+        empty = tf.zeros([tf.shape(position)[0], *wide, *_channels(weight)], position.dtype)
+        empty = tf.ensure_shape(empty, [position.shape[0], *wide, *_channels(weight)])
+        place = self._inside(position)
+        return halo.folded(painting.paint(empty, place, weight, self.window))
+
+    def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        wide = self._halo.extended(field)
+        return painting.readout(wide, self._inside(position), self.window)
+
+    def slopes(self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        wide = self._halo.extended(field)
+        return painting.slopes(wide, self._inside(position), weight, self.window)
+
+    def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None) -> tf.Tensor:
+        return self.processes.sum(tf.reduce_sum(x, axis))
+
+    def replicated(self, x: tf.Tensor) -> tf.Tensor:
+        return self.processes.replicated(x)
+
+    @property
+    def _halo(self) -> Halo:
+        return Halo(self.processes, self.halo)
+
+    @property
+    def _modes_shape(self) -> tuple[int, int, int]:
+        nx, ny, nz = self.shape
+        return ny // self.num_devices, nz // 2 + 1, nx
+
+    def _inside(self, position: tf.Tensor) -> tf.Tensor:
+        """Positions counted from the first plane of the halo, checked."""
+        return self._halo.inside(
+            position, self.first_plane, self.local_shape[0], self.shape[0], self.window
+        )
+
+
+@functools.cache
+def _this_one() -> Processes:
+    return Processes()
+
+
+def _channels(weight: tf.Tensor | None) -> list[int]:
+    return [] if weight is None else weight.shape[2:].as_list()
+
+
+def _flat(batch: tf.TensorShape) -> int:
+    """Length of leading axes taken as one, -1 where it is not known."""
+    return batch.num_elements() if batch.is_fully_defined() else -1
+
+
+def _with(batch: tf.TensorShape, x: tf.Tensor, sides: Sequence[int]) -> Sequence[int] | tf.Tensor:
+    """Leading axes of x before other sides."""
+    if batch.is_fully_defined():
+        return [*batch, *sides]
+    return tf.concat([tf.shape(x)[:-3], sides], axis=0)
+
+
+def _remedy(shape: Sequence[int], size: int) -> str:
+    """Numbers that would do."""
+    common = math.gcd(*shape[:2])
+    fewer = max(n for n in range(1, size + 1) if common % n == 0)
+    sides = [-(-side // size) * size for side in shape[:2]] + [shape[2]]
+    return f"Take {fewer} processes, or a mesh of {tuple(sides)}."

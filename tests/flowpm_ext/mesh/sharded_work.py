@@ -1,0 +1,218 @@
+"""What each of several processes does for `test_sharded.py`: numbers on a mesh in slabs.
+
+As a program, `sharded_work.py FOLDER TASK...` runs in every process. Each writes what it found to
+files of its own, and the test compares the whole with one device and with NumPy.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+import flowpm_ext as fpm
+from flowpm_ext import lensing
+from flowpm_ext.cosmology import power
+from flowpm_ext.mesh import LocalMesh, ShardedMesh, join_cluster
+from flowpm_ext.stats import power_spectrum
+
+SHAPE = (8, 12, 6)
+SIDE, BOX, STAGES = 8, 32.0, np.linspace(0.2, 1.0, 4)
+
+
+def inputs(dtype, processes=None):
+    """A field, positions and weights of the whole mesh, or of the slab of a process."""
+    rng = np.random.default_rng(0)
+    field = rng.normal(size=(2, *SHAPE, 3))
+    lattice = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+    position = lattice[None] + rng.uniform(-1.4, 1.4, (2, *SHAPE, 3))
+    # Some have gone around the box: only the nearest image counts.
+    position = position + np.array(SHAPE) * rng.integers(-1, 2, (2, 1, *SHAPE[1:], 3))
+    weight = rng.normal(size=(2, *SHAPE, 3))
+    size, rank = (processes.size, processes.rank) if processes else (1, 0)
+    planes = SHAPE[0] // size
+    field, position, weight = (x[:, rank * planes :][:, :planes] for x in (field, position, weight))
+    flat = (field, position.reshape(2, -1, 3), weight.reshape(2, -1, 3))
+    return [tf.constant(x, dtype) for x in flat]
+
+
+def operations(mesh):
+    """Operations by name: a function, and which it takes of field, position and weight."""
+
+    def squared_modes(field):
+        modes = mesh.rfft3(tf.transpose(field, [0, 4, 1, 2, 3]))
+        weights = tf.constant(mesh.mode_weights(), field.dtype)
+        return mesh.sum(weights * tf.abs(modes) ** 2, axis=(2, 3, 4))
+
+    def moved(field):
+        # Another distance along each axis, so that a wrong order of the modes shows.
+        by = zip(mesh.wavenumbers(), (1.0, 2.0, 3.0), strict=True)
+        phase = sum(tf.constant(k * distance, field.dtype) for k, distance in by)
+        return mesh.irfft3(mesh.rfft3(field[..., 0]) * tf.complex(tf.cos(phase), tf.sin(phase)))
+
+    def scaled_by_its_sum(field):
+        return field[..., 0] * mesh.replicated(mesh.sum(field, axis=(0, 1, 2, 3))[0])
+
+    return {
+        "squared_modes": (squared_modes, "f"),
+        "moved": (moved, "f"),
+        "roll": (lambda f: mesh.roll(f[..., 0], 2, 0), "f"),
+        "roll_back": (lambda f: mesh.roll(f[..., 0], -1, 0), "f"),
+        "roll_aside": (lambda f: mesh.roll(f[..., 0], 2, 1), "f"),
+        "paint": (mesh.paint, "p"),
+        "paint_vectors": (mesh.paint, "pw"),
+        "readout": (lambda f, p: mesh.readout(f[..., 0], p), "fp"),
+        "readout_vectors": (mesh.readout, "fp"),
+        "slopes": (mesh.slopes, "fpw"),
+        "mean": (lambda f: mesh.mean(f[..., 0]) * f[..., 1], "f"),
+        "scaled_by_its_sum": (scaled_by_its_sum, "f"),
+    }
+
+
+def each_operation(mesh, dtype, processes=None):
+    """Values of all operations, and their gradients by all arguments."""
+    given = dict(zip("fpw", inputs(dtype, processes), strict=True))
+
+    @tf.function(autograph=False)
+    def run():
+        found = {"white_noise": mesh.white_noise(3, 2, dtype), "lattice": mesh.lattice(dtype)}
+        for name, (function, takes) in operations(mesh).items():
+            arguments = [given[letter] for letter in takes]
+            with tf.GradientTape() as tape:
+                tape.watch(arguments)
+                found[name] = function(*arguments)
+                loss = tf.reduce_sum(found[name] ** 3 + found[name] ** 2)
+                loss = loss if name == "squared_modes" else mesh.sum(loss)
+            gradients = tape.gradient(loss, arguments)
+            found |= {f"{name}_by_{x}": d for x, d in zip(takes, gradients, strict=True)}
+        return found
+
+    return run()
+
+
+def adjoint_products(mesh, dtype, processes=None):
+    """<A x, y> and <x, A* y> of every linear operation, [2] each."""
+    field, position, weight = inputs(dtype, processes)
+    scalar, mass = field[..., 0], weight[..., 0]
+    linear = {
+        "rfft3": (mesh.rfft3, scalar),
+        "irfft3": (mesh.irfft3, mesh.rfft3(scalar**2)),
+        "roll": (lambda x: mesh.roll(x, 1, 0), scalar),
+        "paint": (lambda x: mesh.paint(position, x), mass),
+        "paint_vectors": (lambda x: mesh.paint(position, x), weight),
+        "readout": (lambda x: mesh.readout(x, position), scalar),
+        "readout_vectors": (lambda x: mesh.readout(x, position), field),
+        "slopes": (lambda x: mesh.slopes(x, position, weight), field),
+    }
+
+    def product(a, b):
+        return mesh.sum(tf.math.real(tf.reduce_sum(a * tf.math.conj(b))))
+
+    @tf.function(autograph=False)
+    def run():
+        found = {}
+        for name, (function, x) in linear.items():
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                image = function(x)
+            y = tf.cast(tf.math.real(image) ** 2 + 1, image.dtype)
+            pulled = tape.gradient(image, x, output_gradients=y)
+            found[name] = tf.stack([product(image, y), product(x, pulled)])
+        return found
+
+    return run()
+
+
+def transforms(mesh, dtype, processes=None):
+    """Modes of a field, and what comes back from them."""
+    field = inputs(dtype, processes)[0][..., 0]
+    modes = mesh.rfft3(field)
+    return {"modes": modes, "back": mesh.irfft3(modes)}
+
+
+def simulation(mesh, dtype, processes=None):
+    """Density at the end, its spectrum, and gradients by noise and cosmology."""
+
+    def spectra_and_density(white, parameters):
+        cosmo = fpm.Planck15(**parameters)
+        field = fpm.linear_field(
+            mesh, BOX, lambda k: power.linear_matter_power(cosmo, k), white_noise=white
+        )
+        state = fpm.lpt_init(cosmo, field, STAGES[0], mesh=mesh)
+        density = mesh.paint(fpm.nbody(cosmo, state, STAGES, mesh).position)
+        return power_spectrum(density - 1, BOX, mesh=mesh).power, density
+
+    @tf.function(autograph=False)
+    def run(white, parameters):
+        with tf.GradientTape() as tape:
+            tape.watch([white, parameters])
+            spectrum, density = spectra_and_density(white, parameters)
+            loss = mesh.sum(density**2) + tf.reduce_sum(spectrum)
+        by_white, by_parameters = tape.gradient(loss, [white, parameters])
+        return {"density": density, "spectrum": spectrum, "by_white": by_white, **by_parameters}
+
+    parameters = {"Omega_c": tf.constant(0.26, tf.float64), "sigma8": tf.constant(0.8, tf.float64)}
+    return run(mesh.white_noise(1, 1, dtype), parameters)
+
+
+def eager_steps(mesh, dtype, processes=None):
+    """A simulation called eagerly, on a finer mesh of the force and with wider clouds."""
+    cosmo = fpm.Planck15()
+    field = fpm.linear_field(mesh, BOX, (np.array([0.01, 1.0]), np.array([2e4, 10.0])), dtype=dtype)
+    state = fpm.lpt_init(cosmo, field, STAGES[0], mesh=mesh)
+    options = {"force_mesh_factor": 2, "window": "tsc", "gradient_kernel": "spectral"}
+    end = fpm.nbody(cosmo, state, STAGES[[0, -1]], mesh, "bullfrog", **options)
+    return {"field": field, "position": end.position[0], "momentum": end.momentum[0]}
+
+
+def light_cone(mesh, dtype, processes=None):
+    """Lens planes and the gradients of their squares by noise and cosmology."""
+    table = (np.array([0.01, 1.0]), np.array([2e4, 10.0]))
+
+    @tf.function(autograph=False)
+    def run(white, sigma8):
+        with tf.GradientTape() as tape:
+            tape.watch([white, sigma8])
+            field = fpm.linear_field(mesh, BOX, table, white_noise=white)
+            field *= mesh.replicated(sigma8)
+            planes = lensing.light_cone(
+                fpm.Planck15(), field, BOX, 3, num_slabs=2, plane_resolution=2,
+                stages=STAGES, mesh=mesh,
+            ).overdensity  # fmt: skip
+            loss = tf.reduce_sum(planes**2)
+        by_white, by_amplitude = tape.gradient(loss, [white, sigma8])
+        return {"planes": planes, "by_white": by_white, "by_amplitude": by_amplitude}
+
+    return run(mesh.white_noise(1, 1, dtype), tf.constant(1.0, dtype))
+
+
+def refusals(mesh, dtype, processes):
+    """What is said where a halo is too narrow, eagerly and in a graph."""
+    position = mesh.lattice(dtype)[None] + tf.constant([2.5, 0.0, 0.0], dtype)
+    found = {}
+    for name, paint in (("eager", mesh.paint), ("graph", tf.function(mesh.paint))):
+        try:
+            paint(position)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    return {name: tf.constant(text) for name, text in found.items()}
+
+
+def mesh_of(task, processes):
+    """The mesh of a task, on the processes or, for None, on one device."""
+    shape = SHAPE if task in ("each_operation", "adjoint_products", "transforms") else SIDE
+    return ShardedMesh(shape, processes=processes, halo=2) if processes else LocalMesh(shape)
+
+
+def main(folder, *tasks):
+    processes = join_cluster(timeout=120.0)
+    for task in tasks:
+        name, dtype = task.split("-")
+        found = globals()[name](mesh_of(name, processes), tf.as_dtype(dtype), processes)
+        arrays = {key: value.numpy() for key, value in found.items()}
+        np.savez(pathlib.Path(folder) / f"{task}_{processes.rank}.npz", **arrays)
+    processes.sum(tf.zeros([]))  # wait for the others
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
