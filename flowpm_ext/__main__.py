@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from flowpm_ext import lightcone_command
+from flowpm_ext import launcher, lightcone_command
 from flowpm_ext.command_line import (
     OneLineParser,
     quiet_start,
@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 after one line on standard error for bad input; 130 after one where
         it was interrupted, and 143 where it was ended by SIGTERM.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser().parse_args(arguments)
+    if launcher.is_wanted(options):
+        return launcher.run_again("flowpm_ext", arguments, options.num_processes)
     return run_command(
         f"flowpm_ext {options.command}",
         lambda: COMMANDS[options.command](options),
@@ -53,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="JSON or TOML file of these options by name; those given here win",
     )
     add("--overwrite", action="store_true", help="remove the run in the folder and start anew")
+    launcher.add_options(simulate)
     for field in dataclasses.fields(SimulationConfig):
         _add_option(simulate, field)
     about = "Power spectra of snapshots, beside linear theory and halofit."
@@ -101,11 +105,18 @@ def run_simulate(options: argparse.Namespace) -> None:
     names = {field.name for field in dataclasses.fields(SimulationConfig)}
     values |= {name: value for name, value in vars(options).items() if name in names}
     with quiet_start():
+        from flowpm_ext.mesh import join_cluster
         from flowpm_ext.simulation import simulate
+
+        processes = join_cluster()
     config = SimulationConfig.from_dict(values)
-    paths = simulate(config, options.out, overwrite=options.overwrite, verbose=1)
-    listed = ", ".join(path.name for path in paths)
-    print(f"{pathlib.Path(options.out).resolve()}: {listed}")
+    paths = simulate(
+        config, options.out, overwrite=options.overwrite, verbose=1, processes=processes,
+        halo=options.halo,
+    )  # fmt: skip
+    if processes.rank == 0:
+        listed = ", ".join(path.name for path in paths)
+        print(f"{pathlib.Path(options.out).resolve()}: {listed}")
 
 
 def run_spectrum(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from flowpm_ext.snapshot import read_header
 from flowpm_ext.version import __version__
 
 NAME, KIND, FORMAT_VERSION = "checkpoint.h5", "flowpm_ext checkpoint", 1
-SNAPSHOTS = "snapshot_a*.h5"
+SNAPSHOTS, PARTS = "snapshot_a*.h5", "snapshot_a*.h5.*of*"
 FIX = "Take another --out, or --overwrite to start anew and remove what is there."
 # A checkpoint follows a step that took this long, and others when the last one is this old.
 LONG_STEP_SECONDS, OLD_SECONDS = 0.25, 2.0
@@ -133,7 +133,7 @@ def clear(folder: pathlib.Path) -> None:
     Args:
         folder: The folder.
     """
-    for path in (folder / NAME, *folder.glob(SNAPSHOTS)):
+    for path in (folder / NAME, *folder.glob(SNAPSHOTS), *folder.glob(PARTS)):
         path.unlink(missing_ok=True)
 
 

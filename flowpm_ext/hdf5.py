@@ -17,7 +17,7 @@ def write(
     path: str | os.PathLike,
     kind: str,
     format_version: int,
-    datasets: Mapping[str, tuple[np.ndarray, Mapping[str, Any]]],
+    datasets: Mapping[str, tuple[np.ndarray | h5py.VirtualLayout, Mapping[str, Any]]],
     attributes: Mapping[str, Any],
 ) -> None:
     """A file with datasets and attributes, under a temporary name until it is whole.
@@ -26,7 +26,7 @@ def write(
         path: File to write; one of this name is replaced.
         kind: What the file is, for those who read it.
         format_version: Version of its layout.
-        datasets: Values (any unit) and attributes of each dataset.
+        datasets: Values (any unit), or in which other files they are, and attributes of each.
         attributes: Attributes of the file.
 
     Raises:
@@ -42,7 +42,7 @@ def write(
             with h5py.File(disk, "w") as file:
                 file.attrs.update(marks | dict(attributes))
                 for name, (values, about) in datasets.items():
-                    file.create_dataset(name, data=values).attrs.update(about)
+                    _created(file, name, values).attrs.update(about)
             disk.require_whole()
         os.replace(partial, path)
     except OSError as error:
@@ -52,6 +52,12 @@ def write(
     finally:
         with contextlib.suppress(OSError):  # it is not there, or no longer
             partial.unlink()
+
+
+def _created(file: h5py.File, name: str, values: np.ndarray | h5py.VirtualLayout) -> h5py.Dataset:
+    if isinstance(values, h5py.VirtualLayout):
+        return file.create_virtual_dataset(name, values)
+    return file.create_dataset(name, data=values)
 
 
 class _Disk(io.FileIO):

@@ -1,9 +1,10 @@
 """A simulation from its configuration to its snapshots, which goes on where it was stopped."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from flowpm_ext.core.memory import require_memory
 from flowpm_ext.cosmology import power
 from flowpm_ext.fields import linear_field
 from flowpm_ext.io import claimed_folder
+from flowpm_ext.mesh import AbstractMesh, LocalMesh, Processes, ShardedMesh
 from flowpm_ext.pm import lpt_init, steps
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.integrate import integrate
@@ -46,6 +48,8 @@ def simulate(
     *,
     overwrite: bool = False,
     verbose: int = 0,
+    processes: Processes | None = None,
+    halo: int | None = None,
 ) -> list[pathlib.Path]:
     """Run a simulation and write its snapshots.
 
@@ -55,12 +59,17 @@ def simulate(
     CPU the numbers are, bit for bit, those of a run that was never stopped. The checkpoint is
     removed at the end.
 
+    Several processes, each of which calls this, share the mesh and the particles. They write a
+    snapshot in parts, and no checkpoint: such a run begins anew, but for snapshots it has made.
+
     Args:
         config: What to simulate.
         out: Folder for the files `snapshot_a*.h5`; made if there is none.
         overwrite: Whether to remove the checkpoint and the snapshots that are there, and start
             anew.
         verbose: 1 to show a progress bar on a terminal.
+        processes: The processes that share the run, which all see the folder; None for this one.
+        halo: Planes that particles may leave the slab of their process by; as for `ShardedMesh`.
 
     Returns:
         Paths of the snapshots, in the order of their scale factors.
@@ -80,29 +89,30 @@ def simulate(
     )  # fmt: skip
     table = None if config.spectrum == "theory" else read_table(config.spectrum)
     fix = "Take a smaller --mesh or --force-mesh-factor."
-    require_memory(memory_needed(config), f"A run with {config.mesh}^3 particles", fix)
+    size = 1 if processes is None else processes.size
+    require_memory(memory_needed(config, size), f"A run with {config.mesh}^3 particles", fix)
+    if size > 1:
+        mesh = ShardedMesh(config.mesh, processes=processes, halo=halo)
+        return _shared(config, table, pathlib.Path(out), mesh, overwrite, verbose)
     with claimed_folder(out) as folder:
-        if overwrite:
-            clear(folder)
-        identity = config.identity(table)
-        require_same_run(folder, identity)
-        paths = {a: folder / snapshot_name(a) for a in config.snapshots}
+        paths, identity = _prepared(folder, config, table, overwrite)
         with Checkpoint(folder, identity) as checkpoint:
-            _run(config, table, paths, checkpoint, verbose)
+            _run(config, table, paths, checkpoint, LocalMesh(config.mesh), verbose)
         checkpoint.path.unlink(missing_ok=True)
     return list(paths.values())
 
 
-def memory_needed(config: SimulationConfig) -> int:
-    """About the most memory that a simulation takes.
+def memory_needed(config: SimulationConfig, num_processes: int = 1) -> int:
+    """About the most memory that a simulation takes in each of its processes.
 
     Args:
         config: What to simulate.
+        num_processes: How many share the run.
 
     Returns:
         Bytes.
     """
-    particles = config.mesh**3
+    particles = config.mesh**3 // num_processes
     cells = particles * config.force_mesh_factor**3
     size = tf.as_dtype(config.precision).size
     numbers = NUMBERS_PER_PARTICLE * particles + NUMBERS_PER_FORCE_CELL * cells
@@ -141,12 +151,15 @@ def read_table(path: str | os.PathLike) -> np.ndarray:
     return table
 
 
-def initial_state(config: SimulationConfig, table: np.ndarray | None = None) -> ParticleState:
+def initial_state(
+    config: SimulationConfig, table: np.ndarray | None = None, mesh: AbstractMesh | None = None
+) -> ParticleState:
     """Particles at the start of a simulation.
 
     Args:
         config: What to simulate.
         table: The table that `spectrum` names, k (h/Mpc) and P ((Mpc/h)**3), [2, nk].
+        mesh: The mesh to work on; the default is all on this device.
 
     Returns:
         Particles, a batch of one, in units of mesh cells.
@@ -158,9 +171,9 @@ def initial_state(config: SimulationConfig, table: np.ndarray | None = None) -> 
     pk = (lambda k: power.linear_matter_power(cosmo, k)) if table is None else tuple(table)
     field = linear_field(
         config.mesh, config.box_size, pk, seed=config.seed, is_fixed=config.fixed_amplitude,
-        is_paired=config.paired, dtype=tf.as_dtype(config.precision),
+        is_paired=config.paired, dtype=tf.as_dtype(config.precision), mesh=mesh,
     )  # fmt: skip
-    return lpt_init(cosmo, field, config.a_start, config.order)
+    return lpt_init(cosmo, field, config.a_start, config.order, mesh=mesh)
 
 
 def schedule(config: SimulationConfig) -> Iterator[Step]:
@@ -187,24 +200,63 @@ def schedule(config: SimulationConfig) -> Iterator[Step]:
             yield Step(one, float(plan.a[i]), float(stages[-1]) if is_last else None)
 
 
+def _prepared(
+    folder: pathlib.Path, config: SimulationConfig, table: np.ndarray | None, overwrite: bool
+) -> tuple[dict[float, pathlib.Path], dict[str, Any]]:
+    """Where snapshots go in a folder that holds none of another run, and what tells this one."""
+    if overwrite:
+        clear(folder)
+    identity = config.identity(table)
+    require_same_run(folder, identity)
+    return {a: folder / snapshot_name(a) for a in config.snapshots}, identity
+
+
+def _shared(
+    config: SimulationConfig,
+    table: np.ndarray | None,
+    folder: pathlib.Path,
+    mesh: ShardedMesh,
+    overwrite: bool,
+    verbose: int,
+) -> list[pathlib.Path]:
+    """A run of several processes, of which the first looks after the folder."""
+    is_first = mesh.processes.rank == 0
+    with claimed_folder(folder) if is_first else contextlib.nullcontext():
+        if is_first:
+            _prepared(folder, config, table, overwrite)
+        mesh.processes.wait()
+        paths = {a: folder / snapshot_name(a) for a in config.snapshots}
+        _run(config, table, paths, None, mesh, verbose * is_first)
+    return list(paths.values())
+
+
 def _run(
     config: SimulationConfig,
     table: np.ndarray | None,
     paths: dict[float, pathlib.Path],
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
+    mesh: AbstractMesh,
     verbose: int,
 ) -> None:
     """Make the snapshots that are missing."""
     missing = {a for a, path in paths.items() if not path.exists()}
+    processes = getattr(mesh, "processes", None)
+    if processes is not None:
+        processes.wait()  # until all have looked
     if not missing:
         return
+
+    def keep(a: float, progress: Progress) -> None:
+        state = ParticleState(progress.position, progress.momentum, a)
+        write_snapshot(paths[a], state, config, table, processes)
+
     planned = list(schedule(config))
-    progress = _start(config, table, missing, checkpoint, planned)
+    progress = _start(config, table, missing, checkpoint, planned, mesh)
     if config.a_start in missing:
-        _keep(config.a_start, progress, config, table, paths)
+        keep(config.a_start, progress)
     needed = [i for i, step in enumerate(planned) if step.snapshot in missing]
     planned = planned[: max(needed, default=-1) + 1]
-    force = Gravity.on(config.mesh, config.force_mesh_factor, config.gradient_kernel, config.window)
+    force = Gravity.on(mesh, config.force_mesh_factor, config.gradient_kernel, config.window)
     begun = progress.num_forces
     quiet = None if verbose else True
     with tqdm(planned[begun:], "forces", len(planned), initial=begun, disable=quiet) as bar:
@@ -213,8 +265,8 @@ def _run(
             moved = integrate(progress.position, progress.momentum, step.plan, force)
             progress = Progress(number, *moved)
             if step.snapshot in missing:
-                _keep(step.snapshot, progress, config, table, paths)
-            if number < len(planned):
+                keep(step.snapshot, progress)
+            if checkpoint is not None and number < len(planned):
                 checkpoint.offer(progress)
 
 
@@ -222,29 +274,18 @@ def _start(
     config: SimulationConfig,
     table: np.ndarray | None,
     missing: set[float],
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     planned: list[Step],
+    mesh: AbstractMesh,
 ) -> Progress:
     """Where to go on, or the initial conditions.
 
     A checkpoint behind a snapshot that is missing is of no use.
     """
-    found = checkpoint.load()
+    found = None if checkpoint is None else checkpoint.load()
     if found is not None and min(missing) > config.a_start:
         first = next(i for i, step in enumerate(planned) if step.snapshot in missing)
         if found.num_forces <= first:
             return found
-    state = initial_state(config, table)
+    state = initial_state(config, table, mesh)
     return Progress(0, state.position, state.momentum)
-
-
-def _keep(
-    a: float,
-    progress: Progress,
-    config: SimulationConfig,
-    table: np.ndarray | None,
-    paths: dict[float, pathlib.Path],
-) -> None:
-    """Write a snapshot."""
-    state = ParticleState(progress.position, progress.momentum, a)
-    write_snapshot(paths[a], state, config, table)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ import tensorflow as tf
 from flowpm_ext import hdf5
 from flowpm_ext.configuration import PARAMETERS, SimulationConfig
 from flowpm_ext.core.types import known
-from flowpm_ext.mesh import LocalMesh
+from flowpm_ext.mesh import LocalMesh, Processes
 from flowpm_ext.pm.state import ParticleState, require_state
 
 KIND, FORMAT_VERSION = "flowpm_ext snapshot", 1
+PART = "part of a flowpm_ext snapshot"
 FIX = "Make it again with `python -m flowpm_ext simulate`."
 VELOCITY_UNIT = 100.0  # km/s in a Mpc/h at the Hubble rate of today
 
@@ -55,24 +57,30 @@ def write_snapshot(
     state: ParticleState,
     config: SimulationConfig,
     table: np.ndarray | None = None,
+    processes: Processes | None = None,
 ) -> None:
     """HDF5 file with positions and peculiar velocities of particles.
 
     `position` [num_particles, 3] is comoving, in Mpc/h, within the box; `velocity` in km/s. The
     particles are in the order of the lattice that they started from, z fastest.
 
+    Of several processes each writes its particles to a file of its own, beside which the file of
+    this name is an index that reads as if it held them.
+
     Args:
         path: File to write, which appears whole or not at all.
         state: Particles, a batch of one, in units of mesh cells.
         config: What they were made from.
         table: Linear spectrum where it was a table, as in `Snapshot`.
+        processes: The processes that hold the particles, in slabs of the lattice.
 
     Raises:
         ValueError: If the state is not finite, or not that of the mesh of `config`.
         OSError: If the file cannot be written.
     """
     state = require_state(state)
-    shape = (1, config.mesh**3, 3)
+    size = 1 if processes is None else processes.size
+    shape = (1, config.mesh**3 // size, 3)
     if tuple(state.position.shape) != shape:
         raise ValueError(f"`state` must have shape {shape}. Received: {state.position.shape}.")
     a, dtype = float(known(state.a)), state.position.dtype.as_numpy_dtype
@@ -83,10 +91,17 @@ def write_snapshot(
         "position": (position, {"unit": "Mpc/h", "about": "comoving, in [0, box_size)"}),
         "velocity": (velocity, {"unit": "km/s", "about": "peculiar velocity a dx/dt"}),
     }
+    attributes = _attributes(a, config, table)
+    if size > 1:
+        datasets = _in_parts(pathlib.Path(path), datasets, processes)
+        attributes["parts"] = size
     if table is not None:
         about = "rows: k (h/Mpc), linear P at a = 1 ((Mpc/h)^3)"
         datasets["linear_power"] = (table, {"about": about})
-    hdf5.write(path, KIND, FORMAT_VERSION, datasets, _attributes(a, config, table))
+    if size == 1 or processes.rank == 0:
+        hdf5.write(path, KIND, FORMAT_VERSION, datasets, attributes)
+    if size > 1:
+        processes.wait()
 
 
 def load_snapshot(path: str | os.PathLike) -> Snapshot:
@@ -104,6 +119,7 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
     Raises:
         ValueError: If the file is absent, truncated, no snapshot, or of another format version.
     """
+    _require_parts(pathlib.Path(path))
     with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
         header, config = _header(file), SimulationConfig.from_dict(json.loads(file.attrs["config"]))
         position = file["position"][:] / np.float64(config.cell_size)
@@ -131,6 +147,39 @@ def read_header(path: str | os.PathLike) -> Header:
     """
     with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
         return _header(file)
+
+
+def _in_parts(path: pathlib.Path, datasets: dict, processes: Processes) -> dict:
+    """Write what this process has, and say where all is once every process has."""
+    hdf5.write(_part(path, processes.rank, processes.size), PART, FORMAT_VERSION, datasets, {})
+    processes.wait()
+    return {
+        name: (_index(path, name, values, processes.size), about)
+        for name, (values, about) in datasets.items()
+    }
+
+
+def _index(path: pathlib.Path, name: str, values: np.ndarray, size: int) -> hdf5.h5py.VirtualLayout:
+    """Rows of all parts, one part after the other."""
+    rows = len(values)
+    layout = hdf5.h5py.VirtualLayout((size * rows, *values.shape[1:]), values.dtype)
+    for i in range(size):
+        part = _part(path, i, size).name  # HDF5 looks beside the index
+        layout[i * rows : (i + 1) * rows] = hdf5.h5py.VirtualSource(part, name, values.shape)
+    return layout
+
+
+def _part(path: pathlib.Path, rank: int, size: int) -> pathlib.Path:
+    return path.with_name(f"{path.name}.{rank + 1}of{size}")
+
+
+def _require_parts(path: pathlib.Path) -> None:
+    """Refuse an index without its parts, for which HDF5 would give zeros."""
+    with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
+        size = int(file.attrs.get("parts", 0))
+    for part in (_part(path, i, size) for i in range(size)):
+        with hdf5.opened(part, PART, FORMAT_VERSION, FIX):
+            pass
 
 
 def _header(file: hdf5.h5py.File) -> Header:
