@@ -43,28 +43,41 @@ class AbstractNulledEstimator(AbstractEstimator):
 
     @abc.abstractmethod
     def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
-        """The map [ny, nx] of shear without a signal."""
+        """The map [ny, nx] of shear without a signal, or several that share nothing but it."""
 
     @functools.cached_property
     def nulls(self) -> np.ndarray:
-        """Maps of the survey with every galaxy turned at random, [num_nulls, ny, nx].
+        """Maps of the survey with every galaxy turned at random, [num_nulls, num_parts, ny, nx].
 
         The shear of a pixel, a mean over many galaxies, is then normal, with the variance of
         `shear_map.rotation_variance`. They are made once for all sums.
         """
-        found = []
+        found, shape = [], self._map.grid.shape
         numbers = range(self._num_nulls)
         for number in tqdm(numbers, "nulls", disable=None if self._verbose else True):
-            noise = generator(fold(self._seed, number)).normal(size=(2, *self._map.grid.shape))
+            noise = generator(fold(self._seed, number)).normal(size=(2, *shape))
             shear = np.sqrt(self._map.rotation_variance) * (noise[0] + 1j * noise[1])
-            found.append(self._null_map(shear, fold(self._seed, -1 - number)))
-        return np.reshape(found, (-1, *self._map.grid.shape))
+            null = self._null_map(shear, fold(self._seed, -1 - number))
+            found.append(np.reshape(null, (-1, *shape)))
+        return np.stack(found) if found else np.zeros((0, 1, *shape))
 
     def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """Standard deviation of weighted sums over the nulls, or without any over the draws."""
-        maps = self.nulls if self._num_nulls else samples
-        checks.require(len(maps) > 1, "num_nulls", "be several", len(maps))
-        return np.einsum("syx,nyx->sn", weights, maps).std(axis=1, ddof=1)
+        """Standard deviation of weighted sums over the nulls, or without any over the draws.
+
+        Means of a few draws scatter more than means of many. What two halves of the draws of a
+        null have in common is the scatter of the exact mean; what they have not is that of their
+        draws, of which the map has more.
+        """
+        if not self._num_nulls:
+            checks.require(len(samples) > 1, "num_nulls", "be several", len(samples))
+            return np.einsum("syx,nyx->sn", weights, samples).std(axis=1, ddof=1)
+        checks.require(len(self.nulls) > 1, "num_nulls", "be several", len(self.nulls))
+        sums = np.einsum("syx,npyx->spn", weights, self.nulls)
+        first, last = sums[:, 0], sums[:, -1]
+        own = (first - last).var(axis=1, ddof=1) / 2
+        common = (first.var(axis=1, ddof=1) + last.var(axis=1, ddof=1)) / 2 - own
+        share = NUM_OF_NULL / 2 / (len(samples) or NUM_SAMPLES)
+        return np.sqrt(np.maximum(common, 0) + own * share)
 
     def _likelihood(self, shear: np.ndarray) -> GaussianLikelihood:
         op = KaiserSquires(self._map.grid.shape)
@@ -118,9 +131,13 @@ class LearnedEstimator(AbstractNulledEstimator):
 
     def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
         options = {"progress": False, "num_chains": CHAINS_OF_NULL} | self._options
-        return sample_posterior(
-            self._likelihood(shear), self._score, NUM_OF_NULL, seed, **options
-        ).mean  # fmt: skip
+        num_chains = options["num_chains"]
+        found = sample_posterior(
+            self._likelihood(shear), self._score, num_chains * -(-NUM_OF_NULL // num_chains), seed,
+            **options,
+        ).samples  # fmt: skip
+        chains = found.reshape(-1, num_chains, *found.shape[1:])
+        return np.stack([chains[:, part::2].mean((0, 1)) for part in range(min(num_chains, 2))])
 
 
 class SparseEstimator(AbstractNulledEstimator):
@@ -147,7 +164,7 @@ class SparseEstimator(AbstractNulledEstimator):
         both = (self._map.shear, -1j * self._map.shear)
         found, turned = (sparse_map(self._likelihood(shear)) for shear in both)
         return Maps(
-            found.map.numpy(), turned.map.numpy(), self.nulls.std(axis=0),
+            found.map.numpy(), turned.map.numpy(), self.nulls[:, 0].std(axis=0),
             np.zeros((0, *self._map.grid.shape)),
             int(found.iterations), float(found.residual), bool(found.converged),
         )  # fmt: skip

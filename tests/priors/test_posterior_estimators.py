@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import priors
+from flowpm_ext.core.seeds import generator
 from priors import posterior_estimators, sample_plot, stacking
 from priors.catalogue import read_clusters
 from priors.estimators import KaiserSquiresEstimator
@@ -77,6 +78,26 @@ def test_sampled_map_of_a_gaussian_prior_is_the_wiener_filters(wiener, gaussian)
     weights = np.eye(wiener.mask.size)[[700]].reshape(1, *wiener.mask.shape)
     of_draws = gaussian.scatter(weights, made.samples)
     assert of_draws[0] == pytest.approx(made.std.ravel()[700], rel=1e-5)
+
+
+def test_few_draws_behind_a_null_do_not_widen_the_scatter(wiener):
+    """Draws of a known scatter around a map that is linear in the shear."""
+    exact = Inverted(wiener.shear_map, 0)._linear
+    noise = 3 * exact(wiener.shear_map.shear).kappa.std()
+
+    class Drawn(Inverted):
+        def _null_map(self, shear, seed):
+            halves = generator(seed).normal(size=(2, *shear.shape)) * noise / np.sqrt(8)
+            return super()._null_map(shear, seed) + halves
+
+    weights = np.zeros((40, *wiener.mask.shape))
+    weights[np.arange(40), 10, np.arange(40) % 20 + 8] = 1
+    expected = exact.null_std(wiener.shear_map, weights)
+    found = Drawn(wiener.shear_map, 200).scatter(weights, np.zeros((10_000, 1, 1)))
+    # Each is known to some 10 %, their mean to a few; the draws of a half would double it.
+    assert np.mean(found / expected) == pytest.approx(1, abs=0.08)
+    few = Drawn(wiener.shear_map, 200).scatter(weights, np.zeros((8, 1, 1)))
+    assert np.mean(few**2 - found**2) == pytest.approx(noise**2 / 8, rel=0.1)
 
 
 @pytest.fixture(scope="module")
