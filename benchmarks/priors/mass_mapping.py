@@ -182,12 +182,14 @@ def of_prior(
     seconds, rms = time.perf_counter() - start, float(maps.std())
     ell, expected = spectrum(maps, prior.pixel_size_arcmin)
     drawn = np.stack([spectrum(one[None], prior.pixel_size_arcmin)[1] for one in found.samples])
+    same = np.array_equal(ell.round(3), prior.ell.round(3))  # as many pixels as training maps
+    trained = (drawn.mean(axis=0) / prior.cl).round(4).tolist() if same else None
     return {
         "draws": num_draws, "maps": len(maps), "side": side,
         "calls of the score": int(found.num_scores), "seconds": seconds,
         "ell": ell.round(1).tolist(), "spectrum over that of maps":
         (drawn.mean(axis=0) / expected).round(4).tolist(),
-        "error of it": (drawn.std(axis=0) / expected / np.sqrt(num_draws)).round(4).tolist(),
+        "spectrum over that of training maps": trained, "error of it": (drawn.std(axis=0) / expected / np.sqrt(num_draws)).round(4).tolist(),
         "truth": statistics(maps, rms), "drawn": statistics(found.samples, rms),
         "truth, scatter of a map": _scatter([statistics(one[None], rms) for one in maps], False),
     }  # fmt: skip
