@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
-from flowpm_ext.core import checks
+from flowpm_ext.command_line import quiet_start
 
 # How long processes may take to end by themselves after another has failed, or been asked to.
 GRACE_SECONDS = 5.0
@@ -57,6 +57,8 @@ def launch(
             fewer.
         TimeoutError: If they took too long.
     """
+    from flowpm_ext.core import checks  # loads TensorFlow, which the command line does quietly
+
     checks.positive_integers(num_processes=num_processes)
     environments = _environments(num_processes, dict(os.environ) | dict(environment or {}))
     running: list[subprocess.Popen] = []
@@ -113,6 +115,8 @@ def run_again(module: str, arguments: Sequence[str], num_processes: int) -> int:
         The exit code.
     """
     command = [sys.executable, "-m", module, *arguments]
+    with quiet_start():
+        import flowpm_ext.core.checks  # noqa: F401
     try:
         ended = launch(command, num_processes)
     except ValueError as error:
@@ -174,6 +178,8 @@ def _end(running: list[subprocess.Popen]) -> None:
 
 def _environments(num_processes: int, base: dict[str, str]) -> list[dict[str, str]]:
     """What each process finds around it."""
+    from flowpm_ext.core import checks
+
     devices = _devices(base)
     checks.require(
         not devices or len(devices) >= num_processes,
