@@ -189,7 +189,8 @@ def of_prior(
         "calls of the score": int(found.num_scores), "seconds": seconds,
         "ell": ell.round(1).tolist(), "spectrum over that of maps":
         (drawn.mean(axis=0) / expected).round(4).tolist(),
-        "spectrum over that of training maps": trained, "error of it": (drawn.std(axis=0) / expected / np.sqrt(num_draws)).round(4).tolist(),
+        "spectrum over that of training maps": trained,
+        "error of it": (drawn.std(axis=0) / expected / np.sqrt(num_draws)).round(4).tolist(),
         "truth": statistics(maps, rms), "drawn": statistics(found.samples, rms),
         "truth, scatter of a map": _scatter([statistics(one[None], rms) for one in maps], False),
     }  # fmt: skip
