@@ -40,6 +40,18 @@ def compiled(function: Callable) -> Callable:
     return call
 
 
+def kernel(function: Callable) -> Callable:
+    """Decorator: a function that is one XLA program also within a graph that is none.
+
+    Args:
+        function: Takes and returns tensors; other arguments decide the trace.
+
+    Returns:
+        A function with the same arguments.
+    """
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
 def _is_compilable(value: Any) -> bool:
     """Whether no structure within this one, static fields included, says otherwise."""
     if isinstance(value, Structure):

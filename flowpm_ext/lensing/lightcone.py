@@ -8,6 +8,7 @@ from flowpm_ext.core.types import TensorLike, known
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.lensing.planes import LensPlanes, Slab, orientations
+from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.pm import steps
 from flowpm_ext.pm.forces import Correction, Gravity
 from flowpm_ext.pm.integrate import along_time
@@ -36,6 +37,7 @@ def light_cone(
     sharpening: Sharpening | None = None,
     order: int = 2,
     seed: int | tf.Tensor = 0,
+    mesh: AbstractMesh | None = None,
 ) -> LensPlanes:
     """Lens planes at growing distance, each from the simulation at its own time.
 
@@ -65,6 +67,8 @@ def light_cone(
             up for the smoothness of a mesh; see `fit_sharpening`.
         order: Order of the initial conditions, 1 or 2.
         seed: Seed of turns and shifts, an integer or a stateless seed of shape [2].
+        mesh: Mesh of the field; by default one that this device holds. Whole planes are then on
+            every device.
 
     Returns:
         The planes, in the dtype of the field.
@@ -81,8 +85,9 @@ def light_cone(
     require_cosmology(cosmo)
     field = tf.convert_to_tensor(field)
     checks.rank(field, "field", 4)
-    sides = checks.static_grid(field, "field", ndim=3)
+    sides = checks.static_grid(field, "field", ndim=3) if mesh is None else mesh.shape
     checks.require(len(set(sides)) == 1, "field", "be a cube", sides)
+    on = sides if mesh is None else mesh
     checks.positive_integers(
         num_planes=num_planes, num_boxes=num_boxes, num_slabs=num_slabs,
         plane_resolution=plane_resolution,
@@ -96,17 +101,18 @@ def light_cone(
     if sharpening is not None:
         is_one = isinstance(sharpening, Sharpening)
         checks.require(is_one, "sharpening", "be a Sharpening", sharpening, error=TypeError)
-        descent = BandPassedGravity.on(sides, force_mesh_factor, gradient_kernel, window)
+        descent = BandPassedGravity.on(on, force_mesh_factor, gradient_kernel, window)
     look = Slab(
-        batch_size, num_boxes, sides[0], plane_resolution * sides[0], num_slabs, window, descent
-    )
+        batch_size, num_boxes, sides[0], plane_resolution * sides[0], num_slabs, window, descent,
+        mesh,
+    )  # fmt: skip
     thickness = box_size / num_slabs
     chi = thickness * (np.arange(num_planes) + 0.5)
     a = _scale_factors(cosmo, chi)[..., ::-1]
     _require_reach(a, stages)
     boxes = _boxes(cosmo, num_boxes, rank=1)
-    force = Gravity.on(sides, force_mesh_factor, gradient_kernel, window)
-    state = lpt_init(boxes, field, stages[0], order)
+    force = Gravity.on(on, force_mesh_factor, gradient_kernel, window)
+    state = lpt_init(boxes, field, stages[0], order, mesh=mesh)
     require_memory_for(state.position, force, gradient, stages)
     # The farthest plane is seen first.
     arguments = tuple(x[::-1] for x in orientations(num_planes, look, seed, field.dtype))

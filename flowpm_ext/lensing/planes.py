@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import Structure, TensorLike, cast, floating, static
-from flowpm_ext.mesh import painting
+from flowpm_ext.mesh import AbstractMesh, painting
 from flowpm_ext.pm.potential_descent import BandPassedGravity
 from flowpm_ext.pm.views import Look
 
@@ -70,6 +70,7 @@ class Slab(Look):
         num_slabs: Slabs in a box.
         window: How particles are spread, "cic" or "tsc".
         descent: What moves the particles before they are seen, or None.
+        mesh: The mesh whose devices hold the particles; None for this device.
     """
 
     batch_size: int = static()
@@ -79,6 +80,7 @@ class Slab(Look):
     num_slabs: int = static(default=1)
     window: str = static(default="cic")
     descent: BandPassedGravity | None = static(default=None)  # noqa: RUF009 (a field)
+    mesh: AbstractMesh | None = static(default=None)  # noqa: RUF009 (a field)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -127,7 +129,11 @@ class Slab(Look):
         plane = tf.zeros(self.shape, position.dtype)
         pixels = tf.stack([turned(0), turned(1)], axis=-1) * (self.num_pixels / self.num_cells)
         plane = painting.paint(plane, pixels, mass, self.window)
-        mean = position.shape[1] / (self.num_slabs * self.num_pixels**2)
+        num_particles = position.shape[1]
+        if self.mesh is not None:
+            plane = self.mesh.sum(plane, axis=())
+            num_particles *= self.mesh.num_devices
+        mean = num_particles / (self.num_slabs * self.num_pixels**2)
         return plane / mean - 1
 
 

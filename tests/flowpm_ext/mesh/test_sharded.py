@@ -14,7 +14,8 @@ from flowpm_ext.mesh import LocalMesh, Processes, ShardedMesh
 TASKS = {
     1: ["each_operation-float64", "adjoint_products-float64", "transforms-float64"],
     2: ["each_operation-float64", "adjoint_products-float64", "transforms-float64",
-        "simulation-float32", "simulation-float64", "eager_steps-float64", "refusals-float32"],
+        "simulation-float32", "simulation-float64", "eager_steps-float64", "light_cone-float64",
+        "refusals-float32"],
     4: ["each_operation-float64", "adjoint_products-float64", "transforms-float64"],
 }  # fmt: skip
 everywhere = pytest.mark.parametrize("num_processes", [1, 2, 4])
@@ -124,6 +125,13 @@ def test_eager_calls_are_those_of_one_device(results):
     parts = results(2, "eager_steps-float64")
     for key, expected in on_one_device("eager_steps-float64").items():
         assert relative_rms(joined(parts, key, expected.shape), expected) < 1e-12, key
+
+
+def test_a_light_cone_and_its_gradients_are_those_of_one_device(results):
+    parts = results(2, "light_cone-float64")
+    for key, expected in on_one_device("light_cone-float64").items():
+        bar = 1e-12 if key == "planes" else 1e-10
+        assert relative_rms(joined(parts, key, expected.shape), expected) < bar, key
 
 
 def test_all_processes_say_which_halo_is_needed(results):
