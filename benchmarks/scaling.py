@@ -1,0 +1,179 @@
+"""Simulations shared by several processes: time, memory of each, and what they send.
+
+`python -m benchmarks.scaling --json scaling.json` runs each case in fresh processes of this
+machine, with one thread each, and prints a table. Bytes are counted in the traced graph of one
+force and of its reverse pass, and set beside the formula of `docs/scaling.md`.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks.particle_mesh import hardware, initial_field, print_table
+from benchmarks.provenance import commit
+
+CELL, A_START = 2.0, 0.1  # Mpc/h
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
+           "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}  # fmt: skip
+
+
+def sent_by_formula(size: int, num_processes: int, halo: int, is_reverse: bool) -> int:
+    """Bytes that a process sends for a force, or for its reverse pass, in float32.
+
+    Args:
+        size: Cells along each axis.
+        num_processes: Processes that share them.
+        halo: Planes of the halo.
+        is_reverse: Whether the force is differentiated too.
+
+    Returns:
+        Bytes, without the sums of single numbers.
+    """
+    if num_processes == 1:
+        return 0
+    modes = size // num_processes * size * (size // 2 + 1)
+    transform = 8 * modes * (num_processes - 1) // num_processes
+    planes = 22 * halo + 8 if is_reverse else 8 * halo + 4
+    return (4 if is_reverse else 2) * transform + planes * 4 * size**2
+
+
+def sent_in_graph(function) -> int:
+    """Bytes that a process sends in a function that was traced, without sums of single numbers."""
+    total = 0
+    for op in function.graph.get_operations():
+        if op.type == "CollectiveAllToAllV2":
+            group = op.inputs[1].op.get_attr("value").int_val[0]
+            x = op.inputs[0]
+            total += math.prod(x.shape) * x.dtype.size * (group - 1) // group
+    return total
+
+
+def measure(folder: str, size: int, num_steps: int, kind: str) -> None:
+    """What one process does: a run, its gradient, and a file of numbers."""
+    import tensorflow as tf
+
+    import flowpm_ext as fpm
+    from flowpm_ext.mesh import LocalMesh, ShardedMesh, join_cluster
+    from flowpm_ext.pm.forces import Gravity
+
+    processes = join_cluster()
+    is_local = kind == "local"
+    mesh = LocalMesh(size) if is_local else ShardedMesh(size, processes=processes)
+    cosmo, stages = fpm.Planck15(), np.linspace(A_START, 1.0, num_steps + 1)
+    begun = peak()
+    field = initial_field(mesh, CELL * size)
+
+    def density(field: tf.Tensor) -> tf.Tensor:
+        state = fpm.lpt_init(cosmo, field, A_START, mesh=mesh)
+        return mesh.paint(fpm.nbody(cosmo, state, stages, mesh).position)
+
+    def gradient(field: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(field)
+            loss = mesh.sum(density(field) ** 2)
+        return tape.gradient(loss, field)
+
+    found = {"before": begun}
+    for name, function in (("forward", density), ("gradient", gradient)):
+        seconds = []
+        for _ in range(3):
+            processes.wait()
+            start = time.perf_counter()
+            function(field).numpy()
+            seconds.append(time.perf_counter() - start)
+        found[name] = {"first": seconds[0], "best": min(seconds[1:]), "peak": peak()}
+    if not is_local:
+        found |= sent(Gravity(mesh), mesh.lattice()[None])
+    (pathlib.Path(folder) / f"{processes.rank}.json").write_text(json.dumps(found))
+    processes.wait()
+
+
+def sent(force, position) -> dict[str, int]:
+    """Bytes that a process sends for a force and for its reverse pass."""
+    import tensorflow as tf
+
+    forward = tf.function(force).get_concrete_function(position)
+    both = tf.function(force.pulled).get_concrete_function(position, position)
+    return {"sent": sent_in_graph(forward), "sent_reverse": sent_in_graph(both)}
+
+
+def peak() -> float:
+    """Most memory that this process has had (GB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def case(kind: str, num_processes: int, size: int, num_steps: int) -> dict:
+    """Numbers of one case: the slowest and the largest of its processes."""
+    from flowpm_ext.launcher import launch
+
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--worker", folder, str(size), str(num_steps), kind]
+        command = [sys.executable, "-m", "benchmarks.scaling", *words]
+        ended = launch(command, num_processes, shows_first=False, environment=QUIET | THREADS)
+        if ended.code:
+            raise RuntimeError(ended.output[ended.failed])
+        found = [json.loads(path.read_text()) for path in pathlib.Path(folder).glob("*.json")]
+    of = {
+        task: {name: max(one[task][name] for one in found) for name in ("first", "best", "peak")}
+        for task in ("forward", "gradient")
+    }
+    about = {"kind": kind, "processes": num_processes, "size": size, "steps": num_steps}
+    about |= {"before": max(one["before"] for one in found)} | of
+    if kind == "sharded":
+        halo = min(16, size // num_processes)
+        about["halo"] = halo
+        for name, is_reverse in (("sent", False), ("sent_reverse", True)):
+            about[name] = found[0][name]
+            about[f"{name}_by_formula"] = sent_by_formula(size, num_processes, halo, is_reverse)
+    return about
+
+
+def rows(cases: list[dict]):
+    """Rows of the table."""
+    for one in cases:
+        sizes = (one.get(name, 0) / 1e6 for name in ("sent", "sent_reverse"))
+        yield (
+            f"{one['size']}³", one["kind"], one["processes"], f"{one['forward']['best']:.2f}",
+            f"{one['gradient']['best']:.2f}", f"{one['before']:.2f}",
+            f"{one['forward']['peak']:.2f}", f"{one['gradient']['peak']:.2f}",
+            *(f"{size:.2f}" for size in sizes),
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print a table."""
+    if sys.argv[1:2] == ["--worker"]:
+        folder, size, num_steps, kind = sys.argv[2:]
+        measure(folder, int(size), int(num_steps), kind)
+        return
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", type=int, default=64, help="cells along an axis")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--json", help="file for the numbers")
+    options = parser.parse_args()
+    cases = [case("local", 1, options.size, options.steps)]
+    cases += [case("sharded", n, options.size, options.steps) for n in options.processes]
+    about = {"commit": commit(), "hardware": hardware(), "load": os.getloadavg()[0]}
+    print_table(
+        ("mesh", "kind", "processes", "forward (s)", "gradient (s)", "memory before (GB)",
+         "peak, forward (GB)", "peak, gradient (GB)", "sent by a force (MB)",
+         "and its reverse pass (MB)"),
+        rows(cases),
+    )  # fmt: skip
+    if options.json:
+        report = {**about, "cases": cases}
+        pathlib.Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
