@@ -158,19 +158,22 @@ def free_field(num_samples: int) -> dict[str, dict[str, float]]:
     problem, found = make_problem(), {}
     _, y = problem.simulate(3)
     start = {"field": np.zeros((SIDE,) * 3), "sigma8": 0.7}
-    for method in ("nuts", "mams", "mclmc"):
+    for name, options in {
+        "nuts": {}, "mams": {}, "mclmc": {}, "mclmc, error 1e-5": {"energy_error": 1e-5, "thin": 8},
+    }.items():  # fmt: skip
+        method = name.partition(",")[0]
         times = 4 if method[0] == "m" else 1
         draws = sample(field_problem(y, problem), field_space(), times * num_samples, method,
-                       num_warmup=300, start=start, **QUIET)  # fmt: skip
+                       num_warmup=300, start=start, **options, **QUIET)  # fmt: skip
         sigma8 = draws.values["sigma8"]
         field = draws.values["field"].reshape(*sigma8.shape, -1)[..., ::16]
         of_sigma8 = cost(draws, sigma8[..., None])
-        found[method] = cost(draws, field) | {
+        found[name] = cost(draws, field) | {
             "sigma8": sigma8.mean(), "width": sigma8.std(),
             "gradients per draw of sigma8": of_sigma8["worst"],
             "R-hat": float(draws.r_hat["sigma8"]),
         }  # fmt: skip
-        shown(f"field and sigma8, {method}", found[method])
+        shown(f"field and sigma8, {name}", found[name])
     return found
 
 
@@ -185,9 +188,11 @@ def calibration(num: int = 50, num_samples: int = 63) -> dict[str, dict[str, flo
     space = field_space(0.6, 1.0)
     start = Normal(tf.zeros([space.size]), tf.ones([space.size]))
     found = {}
-    for method, thin in (("mams", 4), ("mclmc", 10)):
+    for method, options in (
+        ("mams", {"thin": 8}), ("mclmc", {"thin": 40, "energy_error": 1e-5}),
+    ):  # fmt: skip
         draws = sample(field_problem(y, problem), space, num_samples, method, num_chains=num,
-                       num_warmup=100, metric="unit", start=start, thin=thin, **QUIET)  # fmt: skip
+                       num_warmup=300, metric="unit", start=start, **options, **QUIET)  # fmt: skip
         u = draws.values["field"]
         fields = np.stack([problem.to_unknown(tf.constant(part), "wiener") for part in u])
         quantities = {
@@ -198,12 +203,13 @@ def calibration(num: int = 50, num_samples: int = 63) -> dict[str, dict[str, flo
         for name, (drawn, true) in quantities.items():
             rank = np.sum(drawn < true, axis=0)
             counts = np.bincount(rank * 8 // (num_samples + 1), minlength=8)
-            lag = np.mean([np.corrcoef(c[1:], c[:-1])[0, 1] for c in drawn.T])
+            lag = np.mean([np.corrcoef(c[1:], c[:-1])[0, 1] for c in drawn.T if np.ptp(c) > 0])
             found[f"{method}, {name}"] = {
                 "p-value": float(stats.chisquare(counts).pvalue),
                 "in central 68 %": float(np.mean(np.abs((rank + 0.5) / (num_samples + 1) - 0.5)
                                                  < 0.34)),
                 "correlation of neighbours": float(lag),
+                "chains that stood still": float(np.sum(np.ptp(drawn, axis=0) == 0)),
             }  # fmt: skip
             shown(f"calibration, {method}, {name}", found[f"{method}, {name}"])
     return found

@@ -17,6 +17,10 @@ from flowpm_ext.inference.tree import choose
 # McLachlan 1995, SIAM J. Sci. Comput. 16, 151: the least error of second order, two gradients.
 PART = 0.1931833275037836
 GRADIENTS = 2  # of a step
+# Squared gain in energy over the number of parameters after which a step is not taken: twenty
+# standard deviations at the step size that is tuned to, and common with one that is too long.
+LOST = 0.25
+FAR = 0.5  # of the logarithm of the step size from where it should be
 
 
 class Particle(NamedTuple):
@@ -119,7 +123,8 @@ def langevin(
 ) -> tuple[Particle, tf.Tensor, tf.Tensor]:  # fmt: skip
     """Steps without a test, after each of which directions are turned a little at random.
 
-    A step after which something is not finite is not taken, and the next one flies elsewhere.
+    A step that loses the energy is not taken, and the next one flies elsewhere: without that,
+    first steps that are too long would carry chains out of sight.
 
     Args:
         log_prob: Function of x, and of `args`, that gives [num_chains].
@@ -140,10 +145,12 @@ def langevin(
 
     def step(i: tf.Tensor, at: Particle, square: tf.Tensor, lost: tf.Tensor) -> tuple:
         there, gain = flown(log_prob, at, step_size, args)
-        is_followed = tf.math.is_finite(gain) & tf.reduce_all(tf.math.is_finite(there.gradient), -1)
+        is_followed = tf.reduce_all(tf.math.is_finite(there.gradient), axis=-1)
+        is_followed &= gain**2 < LOST * at.x.shape[1]  # not where it is no number
         there = choose(is_followed, there, at._replace(u=tf.zeros_like(at.u)))
         there = there._replace(u=scattered(there.u, strength, many + tf.stack([0, i])))
-        square += tf.where(is_followed, gain**2, tf.cast(1e6, gain.dtype))
+        most = tf.cast(1e6, gain.dtype)
+        square += tf.where(tf.math.is_finite(gain), tf.minimum(gain**2, most), most)
         return i + 1, there, square, lost + tf.reduce_sum(tf.cast(~is_followed, tf.int32))
 
     none = tf.zeros_like(now.log_prob)
@@ -199,8 +206,10 @@ class EnergyError(NamedTuple):
 
     def after(self, statistic: np.ndarray) -> "EnergyError":
         """The state after steps with this variance over the number of parameters, [1]."""
-        count = self.count + 1
         excess = np.log(np.maximum(statistic, 1e-30) / self.target) / 6
+        # Far from the target, what was learned at other step sizes is of no use.
+        is_far = bool(np.any(np.abs(excess) > FAR))
+        count = 1 if is_far else self.count + 1
         log_step = self.log_step - np.clip(excess, -1, 1) * max(count**-0.5, 0.1)
         weight = count**-0.75
         mean = weight * log_step + (1 - weight) * self.mean

@@ -143,3 +143,17 @@ def test_refusals():
         sample_mclmc(normal, start, 5, energy_error=0.0)
     with pytest.raises(ValueError, match="`length` must be positive"):
         sample_mclmc(normal, start, 5, length=-1.0)
+
+
+def test_first_steps_that_are_too_long_lose_no_chain():
+    """One direction is 50 times as narrow as a step that fits the others allows."""
+    widths = np.append(np.ones(99), 0.02)
+
+    def narrow(x):
+        return -0.5 * tf.reduce_sum((x / widths) ** 2, axis=1)
+
+    start = RNG.normal(size=(8, 100)) * widths
+    found = sample_mclmc(narrow, start, 20, 20, step_size=20.0, seed=1, progress=False)
+    # Not one in a million normal numbers is beyond 5.
+    assert np.abs(found.samples[..., -1] / widths[-1]).max() < 5
+    assert found.energy_error < 5e-3 and found.num_divergent == 0
