@@ -6,7 +6,7 @@ from flowpm_ext.nn.level_unet import LevelUNet
 from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
 from flowpm_ext.nn.residual import ResNet, SmallCNN
 from flowpm_ext.nn.spectral_norm import SpectralNorm
-from flowpm_ext.nn.training import OwnLoss
+from flowpm_ext.nn.training import OwnLoss, SharedTraining
 from flowpm_ext.nn.unet import UNet
 from flowpm_ext.nn.weight_average import WeightAverage
 
@@ -18,6 +18,7 @@ __all__ = [
     "LevelUNet",
     "OwnLoss",
     "ResNet",
+    "SharedTraining",
     "SmallCNN",
     "SpectralNorm",
     "UNet",

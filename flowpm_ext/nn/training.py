@@ -3,9 +3,42 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 
-class OwnLoss:
+class SharedTraining:
+    """Training of a Keras model by several workers; put it before `keras.Model`.
+
+    In Keras 3.15 `fit` fails under a MultiWorkerMirroredStrategy, on the first batch and on the
+    averages over workers, which it takes along the first axis of what is a number. Here a model is
+    built from the part of a batch that this worker has, and a step reports vectors of one number.
+    """
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        return _reported(super().train_step(data))
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        return _reported(super().test_step(data))
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        strategy = self.distribute_strategy
+        if iterator is not None and _has_workers(strategy):
+            _, _, batches = next(iter(iterator))
+            data_batch = tf.nest.map_structure(
+                lambda part: strategy.experimental_local_results(part)[0], next(batches)
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def _compute_loss(self, *args: Any, **options: Any) -> tf.Tensor:
+        loss = super()._compute_loss(*args, **options)
+        if type(self).compute_loss is keras.Model.compute_loss:
+            return loss
+        # As Keras does it with its own: gradients are summed over replicas.
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+class OwnLoss(SharedTraining):
     """Training of a Keras model whose loss is its own; put it before `keras.Model`."""
 
     def compile(
@@ -28,3 +61,15 @@ class OwnLoss:
         """
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+
+def _has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether each process holds a part of the replicas."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _reported(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a step reports, with an axis for Keras to average over the workers along."""
+    if not _has_workers(tf.distribute.get_strategy()):
+        return values
+    return {name: tf.reshape(value, [1]) for name, value in values.items()}
