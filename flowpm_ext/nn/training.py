@@ -15,9 +15,25 @@ class SharedTraining:
     """
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Update the weights once.
+
+        Args:
+            data: A batch, as `fit` takes it.
+
+        Returns:
+            What Keras reports, by name.
+        """
         return _reported(super().train_step(data))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Evaluate one batch.
+
+        Args:
+            data: A batch, as `fit` takes it.
+
+        Returns:
+            What Keras reports, by name.
+        """
         return _reported(super().test_step(data))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
