@@ -54,13 +54,9 @@ def mapped(catalogue, nz, grid):
 
 # %%
 simulated = mapped(survey.catalogue, survey.nz, survey.grid)
-rows = {}
 for prior, result in simulated.items():
-    rows[prior] = compare_with_truth(result, survey.kappa)
-    print(
-        f"{prior:8s} rms error {rows[prior]['rms_error']:.4f}, "
-        f"correlation {rows[prior]['correlation']:.3f}"
-    )
+    found = compare_with_truth(result, survey.kappa)
+    print(f"{prior:8s} rms error {found['rms_error']:.4f}, correlation {found['correlation']:.3f}")
 
 # %% [markdown]
 # ## COSMOS
@@ -68,7 +64,6 @@ for prior, result in simulated.items():
 # %%
 cosmos = {}
 if folder.is_dir() and not is_small:
-    grid = simulated["learned"].grid
     learned = priors.mass_map(
         folder / "shear_catalogue.fits", folder / "nz.txt", prior="learned", num_samples=num_draws
     )
@@ -89,23 +84,27 @@ if folder.is_dir() and not is_small:
 
 # %%
 names = {"ks": "Kaiser-Squires", "wiener": "Wiener", "sparse": "sparse", "learned": "learned, mean"}
-panels = {"Truth, smoothed by 1 arcmin": gaussian_filter(survey.kappa, 1.0)}
+panels = {"truth, smoothed by 1'": gaussian_filter(survey.kappa, 1.0)}
 panels |= {names[prior]: result.kappa_e for prior, result in simulated.items()}
 panels["learned, one draw"] = simulated["learned"].samples[0]
-second = {names[prior]: result.kappa_e for prior, result in cosmos.items()}
+rows = {"simulation": panels}
 if cosmos:
-    second |= {"learned, one draw": cosmos["learned"].samples[0], "learned, spread": learned.std}
-figure = Figure(figsize=(19, 4.2 * (2 if cosmos else 1)), layout="constrained")
-for row, (title, shown) in enumerate((("Simulation", panels), ("COSMOS", second))):
-    for column, (name, kappa) in enumerate(shown.items()):
-        axes = figure.add_subplot(2 if cosmos else 1, 6, 6 * row + column + 1)
+    rows["COSMOS"] = {names[prior]: result.kappa_e for prior, result in cosmos.items()}
+    rows["COSMOS"] |= {"learned, one draw": learned.samples[0], "learned, spread": learned.std}
+figure = Figure(figsize=(16, 3 * len(rows) + 0.8), layout="constrained")
+axes = figure.subplots(len(rows), 6, squeeze=False)
+bars = {}
+for row, (title, shown) in enumerate(rows.items()):
+    axes[row, 0].set_ylabel(title, fontsize=13)
+    for place, (name, kappa) in zip(axes[row], shown.items(), strict=True):
         is_spread = "spread" in name
-        colours = (
-            {"cmap": "viridis", "vmin": 0}
-            if is_spread
-            else {"cmap": "RdBu_r", "vmin": -0.1, "vmax": 0.1}
-        )
-        image = axes.imshow(kappa, origin="lower", **colours)
-        axes.set(title=f"{title}: {name}", xticks=[], yticks=[])
-        figure.colorbar(image, ax=axes, shrink=0.7, label=r"$\kappa$")
+        colours = {"cmap": "viridis", "vmin": 0, "vmax": 0.05} if is_spread else {
+            "cmap": "RdBu_r", "vmin": -0.1, "vmax": 0.1
+        }  # fmt: skip
+        bars[is_spread] = place.imshow(kappa, origin="lower", **colours)
+        place.set(title=name, xticks=[], yticks=[])
+bar = {"location": "bottom", "aspect": 50, "extend": "both"}
+figure.colorbar(bars[False], ax=axes[:, :5], shrink=0.4, label=r"convergence $\kappa$", **bar)
+if cosmos:
+    figure.colorbar(bars[True], ax=axes[:, 5], label="standard deviation", **bar | {"aspect": 12})
 figure.savefig("mass_map_priors.png", dpi=100)

@@ -70,7 +70,9 @@ def trained(
     data = tf.data.Dataset.from_tensor_slices(kappa).shuffle(len(kappa), seed=seed).repeat()
     data = data.map(lambda one: cut(one, side)).batch(BATCH)
     data = data.map(lambda part: (observed(model.op, part, mask, noise_std), part))
-    model.fit(data.prefetch(2), steps_per_epoch=num_steps // 10, epochs=10, verbose=2)
+    model.fit(
+        data.prefetch(2), steps_per_epoch=num_steps // 10, epochs=10, verbose=2, shuffle=False
+    )
     return model
 
 
