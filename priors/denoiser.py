@@ -27,7 +27,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.fields.gaussian import checked_power
-from flowpm_ext.nn import LevelUNet, OwnLoss, SpectralNorm, WeightAverage
+from flowpm_ext.nn import LevelUNet, OwnLoss, SpectralNorm, WeightAverage, turned
 from flowpm_ext.nn.convolution import PADDINGS
 from flowpm_ext.nn.level_unet import spread
 from flowpm_ext.numerics import fourier
@@ -363,7 +363,7 @@ class Denoiser(OwnLoss, keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         seed = fold(self.seed, tf.cast(self.optimizer.iterations, tf.int32))
         maps = self._with_channels(keras.utils.unpack_x_y_sample_weight(data)[0])
-        maps = _turned(maps, fold(seed, 2)) if self.augment else maps
+        maps = turned(maps, fold(seed, 2)) if self.augment else maps
         return super().train_step(self._noisy(maps, seed))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -445,18 +445,6 @@ def _size_of_mean(power: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Root mean square of the Wiener filter's map, the shape of `sigma`."""
     power, noise = tf.reshape(power, [-1]), sigma[..., None] ** 2
     return tf.sqrt(tf.reduce_mean(power**2 / (power + noise), axis=-1) + 1e-30)
-
-
-def _turned(maps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Maps [batch, space..., channels], mirrored at random, square ones of two axes turned."""
-    rank = maps.shape.rank - 2
-    shape = [rank + 1, tf.shape(maps)[0], *([1] * (rank + 1))]
-    chosen = tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32, alg="philox") > 0
-    for axis in range(rank):
-        maps = tf.where(chosen[axis], tf.reverse(maps, [axis + 1]), maps)
-    if rank == 2 and maps.shape[1] == maps.shape[2] is not None:
-        maps = tf.where(chosen[rank], tf.transpose(maps, [0, 2, 1, 3]), maps)
-    return maps
 
 
 def _batches(maps: TensorLike | tf.data.Dataset) -> Iterable[np.ndarray]:

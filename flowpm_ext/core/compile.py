@@ -26,7 +26,7 @@ def compiled(function: Callable) -> Callable:
     Returns:
         A function with the same arguments.
     """
-    whole = tf.function(function, jit_compile=True, autograph=False)
+    whole = kernel(function)
     graph = tf.function(function, autograph=False)
 
     @functools.wraps(function)

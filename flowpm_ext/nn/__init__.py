@@ -7,6 +7,7 @@ from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
 from flowpm_ext.nn.residual import ResNet, SmallCNN
 from flowpm_ext.nn.spectral_norm import SpectralNorm
 from flowpm_ext.nn.training import OwnLoss, SharedTraining
+from flowpm_ext.nn.turning import turned
 from flowpm_ext.nn.unet import UNet
 from flowpm_ext.nn.weight_average import WeightAverage
 
@@ -24,4 +25,5 @@ __all__ = [
     "UNet",
     "WeightAverage",
     "pad",
+    "turned",
 ]

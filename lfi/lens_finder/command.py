@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import pathlib
 
 import keras
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import integer_seed
 from flowpm_ext.nn import EpochBar
+from lfi.chains import with_suffix
 from lfi.commands import require_new
 from lfi.lens_finder.calibration import reliability
 from lfi.lens_finder.finder import LensFinder
@@ -31,9 +31,7 @@ def lenses(options: argparse.Namespace) -> None:
         OSError: If a file cannot be written.
     """
     checks.positive_integers(stamps=options.stamps, epochs=options.epochs)
-    output = pathlib.Path(options.output)
-    suffixes = (".keras", ".json", ".png")
-    files = [output.with_name(f"{output.name}{suffix}") for suffix in suffixes]
+    files = [with_suffix(options.output, suffix) for suffix in (".keras", ".json", ".png")]
     require_new(files, options.overwrite)
     survey = ImagingSurvey(options.bands, options.side)
     finder = LensFinder(options.bands, options.side, options.size, seed=options.seed)

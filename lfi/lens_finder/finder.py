@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
-from flowpm_ext.nn import OwnLoss
-from lfi.lens_finder.augmentation import turned_stamps
+from flowpm_ext.nn import OwnLoss, turned
 from lfi.lens_finder.calibration import platt_scaling
 from lfi.lens_finder.labels import checked_labels
 from lfi.lens_finder.network import SIZES, DeepLens
@@ -157,7 +156,7 @@ class LensFinder(OwnLoss, keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         if self.augment:
-            x = turned_stamps(x, fold(self.seed, tf.cast(self.optimizer.iterations, tf.int32)))
+            x = turned(x, fold(self.seed, tf.cast(self.optimizer.iterations, tf.int32)))
         return super().train_step((x, y, weight))
 
     def predict(self, x: Any, batch_size: int = 512, verbose: Any = 0, **options: Any) -> Any:

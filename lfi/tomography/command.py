@@ -11,6 +11,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import generator
 from flowpm_ext.cosmology.tomography import METRICS, SliceSpectra, challenge_spectra
 from flowpm_ext.nn import EpochBar
+from lfi.chains import with_suffix
 from lfi.commands import require_new
 from lfi.tomography.baselines import FixedEdges
 from lfi.tomography.catalogue import Catalogue, read_catalogue
@@ -32,8 +33,7 @@ def tomography(options: argparse.Namespace) -> None:
         OSError: If a file cannot be written.
     """
     checks.positive_integers(bins=options.bins, epochs=options.epochs)
-    output = pathlib.Path(options.output)
-    files = [output.with_name(f"{output.name}{suffix}") for suffix in (".keras", ".h5")]
+    files = [with_suffix(options.output, suffix) for suffix in (".keras", ".h5")]
     require_new(files, options.overwrite)
     catalogue = read_catalogue(options.data, options.bands)
     order = generator(options.seed).permutation(len(catalogue.redshift))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from flowpm_ext.nn import turned
 from lfi.diagnostics import MisspecificationWarning
 from lfi.lens_finder import DeepLens, LensFinder, Stamps, reliability, roc_area, shift_test
-from lfi.lens_finder.augmentation import turned_stamps
 
 SIDE = 16
 
@@ -103,7 +103,7 @@ def test_bands_have_their_own_unit(finder):
 
 def test_augmentation_makes_all_quarter_turns_and_mirrors():
     stamp = np.arange(9.0, dtype=np.float32).reshape(1, 3, 3, 1)
-    many = turned_stamps(tf.repeat(stamp, 400, axis=0), tf.constant([1, 2])).numpy()[..., 0]
+    many = turned(tf.repeat(stamp, 400, axis=0), tf.constant([1, 2])).numpy()[..., 0]
     found = {tuple(x.ravel()) for x in many}
     expected = {
         tuple(np.rot90(flip, k).ravel())
