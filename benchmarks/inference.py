@@ -189,7 +189,7 @@ def calibration(num: int = 50, num_samples: int = 63) -> dict[str, dict[str, flo
     start = Normal(tf.zeros([space.size]), tf.ones([space.size]))
     found = {}
     for method, options in (
-        ("mams", {"thin": 8}), ("mclmc", {"thin": 40, "energy_error": 1e-5}),
+        ("hmc", {}), ("mams", {"thin": 8}), ("mclmc", {"thin": 40, "energy_error": 1e-5}),
     ):  # fmt: skip
         draws = sample(field_problem(y, problem), space, num_samples, method, num_chains=num,
                        num_warmup=300, metric="unit", start=start, **options, **QUIET)  # fmt: skip

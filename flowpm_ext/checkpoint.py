@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext import hdf5
+from flowpm_ext import hdf5, parts
+from flowpm_ext.mesh import Processes
 from flowpm_ext.snapshot import read_header
 from flowpm_ext.version import __version__
 
-NAME, KIND, FORMAT_VERSION = "checkpoint.h5", "flowpm_ext checkpoint", 1
-SNAPSHOTS, PARTS = "snapshot_a*.h5", "snapshot_a*.h5.*of*"
+NAME, KIND, FORMAT_VERSION = "checkpoint.h5", "flowpm_ext checkpoint", 2
+SNAPSHOTS = "snapshot_a*.h5"
 FIX = "Take another --out, or --overwrite to start anew and remove what is there."
 # A checkpoint follows a step that took this long, and others when the last one is this old.
 LONG_STEP_SECONDS, OLD_SECONDS = 0.25, 2.0
@@ -36,15 +37,25 @@ class Checkpoint:
     """The checkpoint of a run: written when it is due, and when the run is cut short.
 
     As a context it writes what it was offered last when an exception passes, Ctrl-C among them.
+    Several processes write when one of them finds it due, and not when cut short: nobody knows
+    then whether the others still run. Any number of processes can go on from there.
 
     Args:
         folder: Folder of the run.
         identity: What tells the configuration of the run from others.
+        processes: The processes that share the particles, in slabs of the lattice; None for this
+            one alone.
     """
 
-    def __init__(self, folder: pathlib.Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        identity: dict[str, Any],
+        processes: Processes | None = None,
+    ) -> None:
         self.path = folder / NAME
         self._identity = identity
+        self.processes = processes or Processes()
         self._latest: Progress | None = None
         self._is_written = True
         self._step_began = self._written_at = time.monotonic()
@@ -66,44 +77,59 @@ class Checkpoint:
         now = time.monotonic()
         is_long = now - self._step_began >= LONG_STEP_SECONDS
         age = now - self._written_at
-        if (is_long or age >= OLD_SECONDS) and age >= self._writing_took:
+        is_due = (is_long or age >= OLD_SECONDS) and age >= self._writing_took
+        if self._is_due_anywhere(is_due):
             self._write()
         self._step_began = time.monotonic()
 
     def load(self) -> Progress | None:
-        """The state that a run before has left, or None where there is none.
+        """What a run before has left for this process, or None where there is nothing.
 
         Returns:
-            The state.
+            The state, of the particles of this process.
 
         Raises:
             ValueError: If the file is truncated, no checkpoint, or of another version.
         """
         if not self.path.exists():
             return None
-        with hdf5.opened(self.path, KIND, FORMAT_VERSION, FIX) as file:
-            parts = (tf.constant(file[name][:]) for name in ("position", "momentum"))
-            return Progress(int(file.attrs["num_forces"]), *parts)
+        with parts.opened(self.path, KIND, FORMAT_VERSION, FIX) as file:
+            count = len(file["position"]) // self.processes.size
+            mine = slice(self.processes.rank * count, (self.processes.rank + 1) * count)
+            state = (tf.constant(file[name][mine][None]) for name in ("position", "momentum"))
+            return Progress(int(file.attrs["num_forces"]), *state)
+
+    def remove(self) -> None:
+        """Remove the file, once every process is done with it."""
+        self.processes.wait()
+        if self.processes.rank == 0:
+            parts.remove(self.path)
+
+    def _is_due_anywhere(self, is_due: bool) -> bool:
+        return bool(self.processes.maximum(tf.constant(float(is_due))) > 0)
 
     def __enter__(self) -> "Checkpoint":
         return self
 
     def __exit__(self, kind: type | None, *where: object) -> None:
-        if kind is not None and not self._is_written:
+        if kind is not None and not self._is_written and self.processes.size == 1:
             with contextlib.suppress(OSError):  # the checkpoint before stays
                 self._write()
 
     def _write(self) -> None:
         began = time.monotonic()
         about = {"unit": "cells"}
-        datasets = {
-            "position": (self._latest.position.numpy(), about),
-            "momentum": (self._latest.momentum.numpy(), {"unit": "cells, a^2 dx/dt / H0"}),
+        rows = {
+            "position": (self._latest.position[0].numpy(), about),
+            "momentum": (self._latest.momentum[0].numpy(), {"unit": "cells, a^2 dx/dt / H0"}),
         }
         attributes = {
             "identity": json.dumps(self._identity), "num_forces": self._latest.num_forces
         }  # fmt: skip
-        hdf5.write(self.path, KIND, FORMAT_VERSION, datasets, attributes)
+        parts.write(
+            self.path, KIND, FORMAT_VERSION, rows, attributes, self.processes,
+            mark=f".{self._latest.num_forces}",
+        )  # fmt: skip
         self._is_written, self._written_at = True, time.monotonic()
         self._writing_took = self._written_at - began
 
@@ -133,8 +159,8 @@ def clear(folder: pathlib.Path) -> None:
     Args:
         folder: The folder.
     """
-    for path in (folder / NAME, *folder.glob(SNAPSHOTS), *folder.glob(PARTS)):
-        path.unlink(missing_ok=True)
+    for path in (folder / NAME, *folder.glob(SNAPSHOTS)):
+        parts.remove(path)
 
 
 def require_same_run(folder: pathlib.Path, identity: dict[str, Any]) -> None:

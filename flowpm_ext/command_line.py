@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -12,6 +13,10 @@ from types import FrameType
 from typing import NoReturn
 
 NO_MEMORY = "there is not enough memory."
+LOST = (
+    "another process of this run has ended. The same command goes on from the last checkpoint, "
+    "with as many processes as you like."
+)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -48,8 +53,8 @@ def run_command(name: str, work: Callable[[], None], what_is_left: Callable[[], 
         what_is_left: Called when it was interrupted, to say what was kept.
 
     Returns:
-        The exit code: 0; 2 for bad input or too little memory; 130 where it was interrupted, and
-        143 where it was ended by SIGTERM.
+        The exit code: 0; 2 for bad input, too little memory or another process that is lost; 130
+        where it was interrupted, and 143 where it was ended by SIGTERM.
     """
     try:
         with warnings.catch_warnings():
@@ -59,15 +64,29 @@ def run_command(name: str, work: Callable[[], None], what_is_left: Callable[[], 
         _say(name, f"error: {error or NO_MEMORY}")
         return 2
     except Exception as error:
-        # TensorFlow, and with it its own word for this, need not be loaded.
-        if type(error).__name__ != "ResourceExhaustedError":
+        known = _in_words(error)
+        if known is None:
             raise
-        _say(name, f"error: {NO_MEMORY}")
+        _say(name, f"error: {known}")
         return 2
     except KeyboardInterrupt as end:
         _say(name, f"interrupted; {what_is_left()}")
         return 143 if isinstance(end, Terminated) else 130
     return 0
+
+
+def _in_words(error: Exception) -> str | None:
+    """What an error that TensorFlow raised from a graph says to a user; None for others.
+
+    TensorFlow, and with it its own words for these, need not be loaded.
+    """
+    text = str(error)
+    if type(error).__name__ == "ResourceExhaustedError":
+        return NO_MEMORY
+    if "Collective ops is aborted" in text:
+        return LOST
+    refusal = re.search(r"`\w+` must [^\]\n]*", text)
+    return refusal[0] if refusal and type(error).__module__.startswith("tensorflow") else None
 
 
 def _say(name: str, message: object) -> None:

@@ -143,14 +143,17 @@ def tell_of_failure(ended: Ended) -> None:
 
 
 def _wait(running: list[subprocess.Popen], timeout: float | None) -> int | None:
-    """Which process failed first, of those that failed within a moment the lowest; or None."""
+    """Which process failed: of those that did so within a moment the lowest; None if none did."""
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         codes = [process.poll() for process in running]
         if any(codes):
-            # What is wrong for one is often wrong for all: let the first one say so.
+            # What is wrong for one is often wrong for all: let the first one say so. But one that
+            # was killed is the reason why others fail.
             _let_end(running, GRACE_SECONDS)
-            return next(i for i, process in enumerate(running) if process.poll())
+            ended = {i: process.poll() or 0 for i, process in enumerate(running)}
+            killed = (i for i, code in ended.items() if code < 0)
+            return next(killed, next(i for i, code in ended.items() if code))
         if None not in codes:
             return None
         if deadline is not None and time.monotonic() > deadline:

@@ -59,8 +59,8 @@ def simulate(
     CPU the numbers are, bit for bit, those of a run that was never stopped. The checkpoint is
     removed at the end.
 
-    Several processes, each of which calls this, share the mesh and the particles. They write a
-    snapshot in parts, and no checkpoint: such a run begins anew, but for snapshots it has made.
+    Several processes, each of which calls this, share the mesh and the particles, and write
+    files in parts. Another number of them can go on with what they have left.
 
     Args:
         config: What to simulate.
@@ -89,16 +89,21 @@ def simulate(
     )  # fmt: skip
     table = None if config.spectrum == "theory" else read_table(config.spectrum)
     fix = "Take a smaller --mesh or --force-mesh-factor."
-    size = 1 if processes is None else processes.size
-    require_memory(memory_needed(config, size), f"A run with {config.mesh}^3 particles", fix)
-    if size > 1:
+    processes = processes or Processes()
+    needed = memory_needed(config, processes.size)
+    require_memory(needed, f"A run with {config.mesh}^3 particles", fix)
+    is_first, folder = processes.rank == 0, pathlib.Path(out)
+    mesh = LocalMesh(config.mesh)
+    if processes.size > 1:
         mesh = ShardedMesh(config.mesh, processes=processes, halo=halo)
-        return _shared(config, table, pathlib.Path(out), mesh, overwrite, verbose)
-    with claimed_folder(out) as folder:
-        paths, identity = _prepared(folder, config, table, overwrite)
-        with Checkpoint(folder, identity) as checkpoint:
-            _run(config, table, paths, checkpoint, LocalMesh(config.mesh), verbose)
-        checkpoint.path.unlink(missing_ok=True)
+    with claimed_folder(folder) if is_first else contextlib.nullcontext():
+        if is_first:
+            _prepare(folder, config, table, overwrite)
+        processes.wait()
+        paths = {a: folder / snapshot_name(a) for a in config.snapshots}
+        with Checkpoint(folder, config.identity(table), processes) as checkpoint:
+            _run(config, table, paths, checkpoint, mesh, verbose * is_first)
+        checkpoint.remove()
     return list(paths.values())
 
 
@@ -200,49 +205,27 @@ def schedule(config: SimulationConfig) -> Iterator[Step]:
             yield Step(one, float(plan.a[i]), float(stages[-1]) if is_last else None)
 
 
-def _prepared(
+def _prepare(
     folder: pathlib.Path, config: SimulationConfig, table: np.ndarray | None, overwrite: bool
-) -> tuple[dict[float, pathlib.Path], dict[str, Any]]:
-    """Where snapshots go in a folder that holds none of another run, and what tells this one."""
+) -> None:
+    """Make sure that a folder holds no files of another run."""
     if overwrite:
         clear(folder)
-    identity = config.identity(table)
-    require_same_run(folder, identity)
-    return {a: folder / snapshot_name(a) for a in config.snapshots}, identity
-
-
-def _shared(
-    config: SimulationConfig,
-    table: np.ndarray | None,
-    folder: pathlib.Path,
-    mesh: ShardedMesh,
-    overwrite: bool,
-    verbose: int,
-) -> list[pathlib.Path]:
-    """A run of several processes, of which the first looks after the folder."""
-    is_first = mesh.processes.rank == 0
-    with claimed_folder(folder) if is_first else contextlib.nullcontext():
-        if is_first:
-            _prepared(folder, config, table, overwrite)
-        mesh.processes.wait()
-        paths = {a: folder / snapshot_name(a) for a in config.snapshots}
-        _run(config, table, paths, None, mesh, verbose * is_first)
-    return list(paths.values())
+    require_same_run(folder, config.identity(table))
 
 
 def _run(
     config: SimulationConfig,
     table: np.ndarray | None,
     paths: dict[float, pathlib.Path],
-    checkpoint: Checkpoint | None,
+    checkpoint: Checkpoint,
     mesh: AbstractMesh,
     verbose: int,
 ) -> None:
     """Make the snapshots that are missing."""
     missing = {a for a, path in paths.items() if not path.exists()}
-    processes = getattr(mesh, "processes", None)
-    if processes is not None:
-        processes.wait()  # until all have looked
+    processes = checkpoint.processes
+    processes.wait()  # until all have looked
     if not missing:
         return
 
@@ -266,7 +249,7 @@ def _run(
             progress = Progress(number, *moved)
             if step.snapshot in missing:
                 keep(step.snapshot, progress)
-            if checkpoint is not None and number < len(planned):
+            if number < len(planned):
                 checkpoint.offer(progress)
 
 
@@ -274,7 +257,7 @@ def _start(
     config: SimulationConfig,
     table: np.ndarray | None,
     missing: set[float],
-    checkpoint: Checkpoint | None,
+    checkpoint: Checkpoint,
     planned: list[Step],
     mesh: AbstractMesh,
 ) -> Progress:
@@ -282,7 +265,7 @@ def _start(
 
     A checkpoint behind a snapshot that is missing is of no use.
     """
-    found = None if checkpoint is None else checkpoint.load()
+    found = checkpoint.load()
     if found is not None and min(missing) > config.a_start:
         first = next(i for i, step in enumerate(planned) if step.snapshot in missing)
         if found.num_forces <= first:

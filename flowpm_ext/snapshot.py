@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext import hdf5
+from flowpm_ext import hdf5, parts
 from flowpm_ext.configuration import PARAMETERS, SimulationConfig
 from flowpm_ext.core.types import known
 from flowpm_ext.mesh import LocalMesh, Processes
 from flowpm_ext.pm.state import ParticleState, require_state
 
 KIND, FORMAT_VERSION = "flowpm_ext snapshot", 1
-PART = "part of a flowpm_ext snapshot"
 FIX = "Make it again with `python -m flowpm_ext simulate`."
 VELOCITY_UNIT = 100.0  # km/s in a Mpc/h at the Hubble rate of today
 
@@ -87,21 +86,14 @@ def write_snapshot(
     position = _wrapped(known(state.position)[0] * np.float64(config.cell_size), config, dtype)
     per_momentum = VELOCITY_UNIT * config.cell_size / a
     velocity = (known(state.momentum)[0] * np.float64(per_momentum)).astype(dtype)
-    datasets = {
+    rows = {
         "position": (position, {"unit": "Mpc/h", "about": "comoving, in [0, box_size)"}),
         "velocity": (velocity, {"unit": "km/s", "about": "peculiar velocity a dx/dt"}),
     }
     attributes = _attributes(a, config, table)
-    if size > 1:
-        datasets = _in_parts(pathlib.Path(path), datasets, processes)
-        attributes["parts"] = size
-    if table is not None:
-        about = "rows: k (h/Mpc), linear P at a = 1 ((Mpc/h)^3)"
-        datasets["linear_power"] = (table, {"about": about})
-    if size == 1 or processes.rank == 0:
-        hdf5.write(path, KIND, FORMAT_VERSION, datasets, attributes)
-    if size > 1:
-        processes.wait()
+    about = "rows: k (h/Mpc), linear P at a = 1 ((Mpc/h)^3)"
+    others = {} if table is None else {"linear_power": (table, {"about": about})}
+    parts.write(path, KIND, FORMAT_VERSION, rows, attributes, processes, others=others)
 
 
 def load_snapshot(path: str | os.PathLike) -> Snapshot:
@@ -119,8 +111,7 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
     Raises:
         ValueError: If the file is absent, truncated, no snapshot, or of another format version.
     """
-    _require_parts(pathlib.Path(path))
-    with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
+    with parts.opened(path, KIND, FORMAT_VERSION, FIX) as file:
         header, config = _header(file), SimulationConfig.from_dict(json.loads(file.attrs["config"]))
         position = file["position"][:] / np.float64(config.cell_size)
         velocity = file["velocity"][:]
@@ -129,8 +120,8 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
     half = config.mesh / 2
     displacement = np.mod(position - lattice + half, config.mesh) - half
     momentum = velocity * np.float64(header.a / (VELOCITY_UNIT * config.cell_size))
-    parts = (tf.constant(x[None], velocity.dtype) for x in (lattice + displacement, momentum))
-    return Snapshot(ParticleState(*parts, tf.constant(header.a, velocity.dtype)), config, table)
+    moved = (tf.constant(x[None], velocity.dtype) for x in (lattice + displacement, momentum))
+    return Snapshot(ParticleState(*moved, tf.constant(header.a, velocity.dtype)), config, table)
 
 
 def read_header(path: str | os.PathLike) -> Header:
@@ -147,39 +138,6 @@ def read_header(path: str | os.PathLike) -> Header:
     """
     with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
         return _header(file)
-
-
-def _in_parts(path: pathlib.Path, datasets: dict, processes: Processes) -> dict:
-    """Write what this process has, and say where all is once every process has."""
-    hdf5.write(_part(path, processes.rank, processes.size), PART, FORMAT_VERSION, datasets, {})
-    processes.wait()
-    return {
-        name: (_index(path, name, values, processes.size), about)
-        for name, (values, about) in datasets.items()
-    }
-
-
-def _index(path: pathlib.Path, name: str, values: np.ndarray, size: int) -> hdf5.h5py.VirtualLayout:
-    """Rows of all parts, one part after the other."""
-    rows = len(values)
-    layout = hdf5.h5py.VirtualLayout((size * rows, *values.shape[1:]), values.dtype)
-    for i in range(size):
-        part = _part(path, i, size).name  # HDF5 looks beside the index
-        layout[i * rows : (i + 1) * rows] = hdf5.h5py.VirtualSource(part, name, values.shape)
-    return layout
-
-
-def _part(path: pathlib.Path, rank: int, size: int) -> pathlib.Path:
-    return path.with_name(f"{path.name}.{rank + 1}of{size}")
-
-
-def _require_parts(path: pathlib.Path) -> None:
-    """Refuse an index without its parts, for which HDF5 would give zeros."""
-    with hdf5.opened(path, KIND, FORMAT_VERSION, FIX) as file:
-        size = int(file.attrs.get("parts", 0))
-    for part in (_part(path, i, size) for i in range(size)):
-        with hdf5.opened(part, PART, FORMAT_VERSION, FIX):
-            pass
 
 
 def _header(file: hdf5.h5py.File) -> Header:

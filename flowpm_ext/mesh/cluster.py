@@ -24,7 +24,7 @@ def join_cluster(timeout: float = 600.0) -> Processes:
     there is this process alone.
 
     Args:
-        timeout: Time (seconds) after which an exchange that others do not join is an error.
+        timeout: Time (seconds) to wait for the others.
 
     Returns:
         The processes.

@@ -24,7 +24,8 @@ class Processes:
     Args:
         strategy: A `tf.distribute.MultiWorkerMirroredStrategy` with one device in each process;
             None for this process alone.
-        timeout: Time (seconds) after which an exchange that others do not join is an error.
+        timeout: Time (seconds) to wait for the others here. Later exchanges wait for as long as
+            the others live; one that dies is an error in all of them within some ten seconds.
 
     Raises:
         ValueError: If a process has several devices, or `timeout` is not positive.
@@ -49,6 +50,9 @@ class Processes:
         with tf.init_scope():
             for group in groups:
                 self._slots[group.key] = self._ranks_by_slot(group)
+        # For each exchange with a timeout TensorFlow keeps a thread asleep until that is over,
+        # also when the exchange has long ended: thousands of them in a simulation.
+        self._timeout = 0.0
 
     def all_to_all(self, x: tf.Tensor) -> tf.Tensor:
         """Row i of every process to process i, in the order of the processes it comes from.
