@@ -21,6 +21,10 @@ from benchmarks.particle_mesh import hardware, initial_field, print_table
 from benchmarks.provenance import commit
 
 CELL, A_START = 2.0, 0.1  # Mpc/h
+# Cells of a mesh on which the same program needs next to no memory of its own: what it has there
+# is what TensorFlow and the compiled program take.
+START_UP = 16
+REPEATS = 2
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}  # fmt: skip
@@ -57,7 +61,7 @@ def sent_in_graph(function) -> int:
     return total
 
 
-def measure(folder: str, size: int, num_steps: int, kind: str) -> None:
+def measure(folder: str, size: int, num_steps: int, kind: str, halo: int) -> None:
     """What one process does: a run, its gradient, and a file of numbers."""
     import tensorflow as tf
 
@@ -67,7 +71,7 @@ def measure(folder: str, size: int, num_steps: int, kind: str) -> None:
 
     processes = join_cluster()
     is_local = kind == "local"
-    mesh = LocalMesh(size) if is_local else ShardedMesh(size, processes=processes)
+    mesh = LocalMesh(size) if is_local else ShardedMesh(size, processes=processes, halo=halo)
     cosmo, stages = fpm.Planck15(), np.linspace(A_START, 1.0, num_steps + 1)
     begun = peak()
     field = initial_field(mesh, CELL * size)
@@ -85,7 +89,7 @@ def measure(folder: str, size: int, num_steps: int, kind: str) -> None:
     found = {"before": begun}
     for name, function in (("forward", density), ("gradient", gradient)):
         seconds = []
-        for _ in range(3):
+        for _ in range(1 + REPEATS):
             processes.wait()
             start = time.perf_counter()
             function(field).numpy()
@@ -111,12 +115,13 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def case(kind: str, num_processes: int, size: int, num_steps: int) -> dict:
+def case(kind: str, num_processes: int, size: int, num_steps: int, halo: int) -> dict:
     """Numbers of one case: the slowest and the largest of its processes."""
     from flowpm_ext.launcher import launch
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--worker", folder, str(size), str(num_steps), kind]
+        halo = min(halo, size // num_processes)
+        words = ["--worker", folder, str(size), str(num_steps), kind, str(halo)]
         command = [sys.executable, "-m", "benchmarks.scaling", *words]
         ended = launch(command, num_processes, shows_first=False, environment=QUIET | THREADS)
         if ended.code:
@@ -129,7 +134,6 @@ def case(kind: str, num_processes: int, size: int, num_steps: int) -> dict:
     about = {"kind": kind, "processes": num_processes, "size": size, "steps": num_steps}
     about |= {"before": max(one["before"] for one in found)} | of
     if kind == "sharded":
-        halo = min(16, size // num_processes)
         about["halo"] = halo
         for name, is_reverse in (("sent", False), ("sent_reverse", True)):
             about[name] = found[0][name]
@@ -152,17 +156,21 @@ def rows(cases: list[dict]):
 def main() -> None:
     """Measure and print a table."""
     if sys.argv[1:2] == ["--worker"]:
-        folder, size, num_steps, kind = sys.argv[2:]
-        measure(folder, int(size), int(num_steps), kind)
+        folder, size, num_steps, kind, halo = sys.argv[2:]
+        measure(folder, int(size), int(num_steps), kind, int(halo))
         return
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", type=int, default=64, help="cells along an axis")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--halo", type=int, default=16, help="planes, at most those of a slab")
     parser.add_argument("--json", help="file for the numbers")
     options = parser.parse_args()
-    cases = [case("local", 1, options.size, options.steps)]
-    cases += [case("sharded", n, options.size, options.steps) for n in options.processes]
+    kinds = [("local", 1), *(("sharded", count) for count in options.processes)]
+    cases = [
+        case(*kind, size, options.steps, options.halo)
+        for size in (START_UP, options.size) for kind in kinds
+    ]  # fmt: skip
     about = {"commit": commit(), "hardware": hardware(), "load": os.getloadavg()[0]}
     print_table(
         ("mesh", "kind", "processes", "forward (s)", "gradient (s)", "memory before (GB)",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
