@@ -2,12 +2,15 @@
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from flowpm_ext.command_line import quiet_start
 
 Send = Callable[..., None]
 
@@ -31,7 +34,7 @@ def run_workers(work: Callable[[Send], None], num_workers: int, receive: Send) -
     try:
         for number in range(1, num_workers + 1):
             here, there = context.Pipe(duplex=False)
-            worker = context.Process(target=_work, args=(work, there), daemon=True)
+            worker = context.Process(target=_work, args=(pickle.dumps(work), there), daemon=True)
             worker.name = f"Worker {number} of {num_workers}"
             with _deaf_to_interrupts():
                 worker.start()
@@ -85,13 +88,15 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(work: Callable[[Send], None], pipe: connection.Connection) -> None:
+def _work(pickled: bytes, pipe: connection.Connection) -> None:
     """Work in a process of its own, which ends with the one that started it."""
 
     def send(*message: Any) -> None:
         pipe.send(message)
 
     try:
+        with quiet_start():  # what is unpickled loads TensorFlow
+            work = pickle.loads(pickled)
         work(send)
     except BrokenPipeError:
         pass  # nobody is there to work for

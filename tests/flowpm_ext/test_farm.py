@@ -35,7 +35,8 @@ def contents(folder):
 
 def makings(folder):
     """Numbers of the pieces that were made, and by which processes."""
-    lines = [line.split() for line in (folder.parent / "made.txt").read_text().splitlines()]
+    made = folder.parent / "made.txt"
+    lines = [line.split() for line in made.read_text().splitlines()] if made.exists() else []
     return sorted(int(number) for number, _ in lines), {pid for _, pid in lines}
 
 
@@ -44,8 +45,8 @@ def start(folder):
     """Start runs of their own, which are ended with the test."""
     runs = []
 
-    def started(num_workers, how):
-        words = [sys.executable, PROGRAM, folder, 8, num_workers, how]
+    def started(num_workers, how, num=8):
+        words = [sys.executable, PROGRAM, folder, num, num_workers, how]
         runs.append(
             subprocess.Popen(
                 list(map(str, words)), stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -119,6 +120,17 @@ def test_an_interrupted_run_leaves_whole_files_alone(folder, start):
     _, error = run.communicate(timeout=60)
     assert error.count("KeyboardInterrupt") == error.count("Traceback") == 1
     assert contents(folder) == {name: EXPECTED[name] for name in EXPECTED if name[6:8] != "03"}
+
+
+def test_workers_end_with_the_run_that_started_them(folder, start):
+    run = start(2, "", 1000)
+    deadline = time.monotonic() + 60
+    while len(makings(folder)[1]) < 2:
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.02)
+    run.kill()
+    run.communicate(timeout=30)  # the workers have its standard error, to their end
+    assert len(list(folder.glob("piece_*"))) < 1000
 
 
 def test_work_on_something_else_is_refused(folder):
