@@ -76,7 +76,8 @@ class TextPiece:
             raise ValueError("`piece` must work.\nReceived: 3.")
         if self.how == "waits":
             time.sleep(600)
-        os.kill(os.getpid(), signal.SIGKILL)
+        is_fatal = self.how.startswith("killed")
+        os.kill(os.getpid(), signal.SIGKILL if is_fatal else signal.SIGINT)
 
 
 def pieces_of(folder, num, how=""):
