@@ -5,22 +5,23 @@ thing that folders shared over a network do for one process alone; their locks a
 """
 
 import contextlib
-import functools
 import itertools
 import json
 import os
 import pathlib
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from flowpm_ext.process_identity import has_ended, myself
+
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
-# Between creating a claim and saying in it whose it is, a moment passes.
-MOMENT_SECONDS = 1.0
+# Between creating a claim and saying in it whose it is, a moment passes. One that stays empty for
+# longer is of a process that was killed just then.
+MOMENT_SECONDS = 5.0
 
 
 class Claim(NamedTuple):
@@ -76,18 +77,20 @@ class Claims:
         # removed instead, a slower one would remove the claim of the faster.
         for number in itertools.count():
             place = _place(path, number)
-            owner = _myself() | {"about": self._about}
+            owner = myself() | {"token": uuid.uuid4().hex, "about": self._about}
             if _create(place, path, owner):
                 break
             found = _read_owner(place)
             if not self._is_dead(place, found):
-                yield Claim(False, found.get("about"), _partial(path, found))
+                about = None if found is None else found.get("about")
+                yield Claim(False, about, _partial(path, owner))
                 return
             dead.append((place, found))
         held = [*dead, (place, owner)]
 
         def is_lost() -> bool:
-            is_ours = _read_owner(place).get("token") == owner["token"]
+            found = _read_owner(place)
+            is_ours = found is not None and found.get("token") == owner["token"]
             return not is_ours or _place(path, number + 1).exists()
 
         try:
@@ -133,10 +136,11 @@ class Claims:
             done.set()
             thread.join()
 
-    def _is_dead(self, place: pathlib.Path, owner: dict[str, Any]) -> bool:
+    def _is_dead(self, place: pathlib.Path, owner: dict[str, Any] | None) -> bool:
         """Whether the owner of a claim works no more."""
-        is_near = owner.get("machine") is not None and owner["machine"] == _machine()
-        if is_near and owner["birth"] != _birth(owner["pid"]):
+        if not owner:
+            return owner is not None  # and not released just now
+        if has_ended(owner):
             return True
         try:
             sign = place.stat().st_mtime_ns
@@ -172,49 +176,20 @@ def _create(place: pathlib.Path, path: pathlib.Path, owner: dict[str, Any]) -> b
     return True
 
 
-def _read_owner(place: pathlib.Path) -> dict[str, Any]:
-    """What a claim says; nothing where it is gone, or cannot be read."""
+def _read_owner(place: pathlib.Path) -> dict[str, Any] | None:
+    """What a claim says: nothing at all where it stays empty, and None where there is none."""
     deadline = time.monotonic() + MOMENT_SECONDS
     while True:
         with contextlib.suppress(ValueError):  # not written yet
             try:
                 return json.loads(place.read_text())
+            except FileNotFoundError:
+                return None
             except OSError:
-                return {}
+                return {"token": None}  # there, and not for us to read
         if time.monotonic() > deadline:
             return {}
-        time.sleep(MOMENT_SECONDS / 20)
-
-
-def _myself() -> dict[str, Any]:
-    """Who claims: how to find this process, and a name that no other claim has."""
-    pid = os.getpid()
-    token = uuid.uuid4().hex
-    return {"machine": _machine(), "pid": pid, "birth": _birth(pid), "token": token}
-
-
-@functools.cache
-def _machine() -> str | None:
-    """Name of all processes that see each other; None where the system does not tell.
-
-    Containers on one host may share its name and not their processes, and users may be hidden
-    from each other.
-    """
-    try:
-        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')} {os.getuid()}"
-    except OSError:
-        return None
-
-
-def _birth(pid: int) -> str | None:
-    """When a process of this machine started; None if it has ended."""
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else fields[18]
+        time.sleep(MOMENT_SECONDS / 100)
 
 
 def _remove(path: pathlib.Path) -> None:

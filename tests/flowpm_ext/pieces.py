@@ -67,7 +67,7 @@ class TextPiece:
     def _disturb(self, partial):
         """What goes wrong at one of them, the first time."""
         mark = self.folder.parent / f"disturbed_{self.number}"
-        is_first = self.how == "killed always" or not mark.exists()
+        is_first = self.how in ("killed always", "raises") or not mark.exists()
         if self.number != 3 or self.how in ("", "together") or not is_first:
             return
         mark.touch()

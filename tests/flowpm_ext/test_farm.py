@@ -4,6 +4,7 @@ These are processes without TensorFlow; test_map_datasets.py makes maps in the s
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -15,7 +16,7 @@ import time
 import pieces
 import pytest
 
-from flowpm_ext import claims
+from flowpm_ext import claims, process_identity
 from flowpm_ext.claims import Claims
 
 PROGRAM = pathlib.Path(pieces.__file__)
@@ -148,8 +149,11 @@ def test_work_on_something_else_is_refused(folder):
 
 def test_claim_of_a_living_owner_is_left_alone(folder, monkeypatch):
     path = folder / "piece"
-    for machine in (claims._machine(), None):  # seen on the same machine, or by its signs of life
-        monkeypatch.setattr(claims, "_machine", lambda machine=machine: machine)
+    for machine in (
+        process_identity._machine(),
+        None,
+    ):  # seen on the same machine, or by its signs of life
+        monkeypatch.setattr(process_identity, "_machine", lambda machine=machine: machine)
         other = Claims("other", stale_seconds=1.0)
         with Claims("ours", beat_seconds=0.1).claimed(path) as claim:
             assert claim.is_ours
@@ -164,7 +168,7 @@ def test_claim_of_a_living_owner_is_left_alone(folder, monkeypatch):
 
 def test_claim_without_signs_of_life_is_taken_over_after_a_while(folder, monkeypatch):
     path = folder / "piece"
-    monkeypatch.setattr(claims, "_machine", lambda: None)
+    monkeypatch.setattr(process_identity, "_machine", lambda: None)
     other = Claims("other", stale_seconds=0.3)
     with Claims("ours", beat_seconds=100).claimed(path) as claim:
         begin, is_ours = time.monotonic(), False
@@ -177,9 +181,27 @@ def test_claim_without_signs_of_life_is_taken_over_after_a_while(folder, monkeyp
     assert list(folder.iterdir()) == []
 
 
+def test_claim_of_an_owner_that_died_before_it_signed_is_taken_over(folder, monkeypatch):
+    monkeypatch.setattr(claims, "MOMENT_SECONDS", 0.2)
+    (folder / ".piece.claim0").touch()
+    with Claims("ours").claimed(folder / "piece") as claim:
+        assert claim.is_ours
+    assert list(folder.iterdir()) == []
+
+
+def test_claim_that_is_being_signed_is_left_alone(folder):
+    path, others = folder / "piece", {"machine": None, "token": "theirs", "about": "others"}
+    (folder / ".piece.claim0").touch()
+    signing = threading.Timer(0.2, (folder / ".piece.claim0").write_text, [json.dumps(others)])
+    signing.start()
+    with Claims("ours").claimed(path) as claim:
+        assert not claim.is_ours and claim.about == "others"
+    signing.join()
+
+
 def test_an_owner_that_seemed_dead_breaks_nothing(folder, monkeypatch):
     path = folder / "piece"
-    monkeypatch.setattr(claims, "_machine", lambda: None)
+    monkeypatch.setattr(process_identity, "_machine", lambda: None)
     other = Claims("other", stale_seconds=0.0)
     with Claims("ours", beat_seconds=100).claimed(path) as claim:
         claim.partial.write_text("half")
@@ -197,7 +219,7 @@ def test_one_of_many_takes_a_dead_claim_over(folder):
     path = folder / "piece"
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait(60)
-    dead = {"machine": claims._machine(), "pid": ended.pid, "birth": "0", "about": "dead"}
+    dead = process_identity.myself() | {"pid": ended.pid, "about": "dead"}
     claims._create(claims._place(path, 0), path, dead)
     together, found = threading.Barrier(8), []
 
