@@ -19,6 +19,7 @@ def write(
     format_version: int,
     datasets: Mapping[str, tuple[np.ndarray | h5py.VirtualLayout, Mapping[str, Any]]],
     attributes: Mapping[str, Any],
+    partial: pathlib.Path | None = None,
 ) -> None:
     """A file with datasets and attributes, under a temporary name until it is whole.
 
@@ -28,6 +29,7 @@ def write(
         format_version: Version of its layout.
         datasets: Values (any unit), or in which other files they are, and attributes of each.
         attributes: Attributes of the file.
+        partial: The temporary name, in the same folder, where several may write the file.
 
     Raises:
         OSError: If the file cannot be written, with its name and the reason; then one of this
@@ -36,7 +38,7 @@ def write(
     path = pathlib.Path(path)
     marks = {"format": kind, "format_version": format_version, "package_version": __version__}
     # Always the same name, so that what a killed process leaves is written over by the next.
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial or path.with_name(f".{path.name}.partial")
     try:
         with _Disk(partial, "w+") as disk:
             with h5py.File(disk, "w") as file:

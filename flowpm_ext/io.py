@@ -57,12 +57,13 @@ def staged_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def claimed_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+def claimed_folder(folder: str | os.PathLike, is_shared: bool = False) -> Iterator[pathlib.Path]:
     """A folder to write in, for one process at a time.
 
     Args:
         folder: Where the files shall be; made with its parents if there is none, and removed
             again if it stays empty.
+        is_shared: Whether others that say so too may work there at the same time.
 
     Yields:
         The folder.
@@ -83,7 +84,7 @@ def claimed_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
         )
         raise ValueError(message) from None
     try:
-        _lock(descriptor, folder)
+        _lock(descriptor, folder, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         yield folder
     finally:
         os.close(descriptor)
@@ -92,10 +93,10 @@ def claimed_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
                 path.rmdir()
 
 
-def _lock(descriptor: int, folder: pathlib.Path) -> None:
+def _lock(descriptor: int, folder: pathlib.Path, kind: int) -> None:
     """Lock a folder until it is closed or the process ends, however it ends."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         message = f"`out` must be free. Received: {str(folder)!r}, where another run works."
         raise ValueError(f"{message} Wait for it, or take another --out.") from None

@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # TensorFlow is not needed to say which options there are
 
 ABOUT = (
     "Simulate convergence maps of many cosmologies. The same command goes on with a run that was "
-    "stopped, and a larger --num-maps adds to it."
+    "stopped, and a larger --num-maps adds to it. Started several times, on any machines that "
+    "share the folder, it shares the maps out; each run ends when all maps are there."
 )
 NZ = (
     "redshifts of a bin, again for each: smail:A,B,Z0 or gaussian:Z0,SIGMA or delta:Z0, or a file "
@@ -72,7 +73,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     add("--batch-size", type=int, default=1, metavar="N", help="maps at once; default: 1")
     add("--maps-per-shard", type=int, default=32, metavar="N", help="default: 32")
-    add("--workers", type=int, default=1, metavar="N", help="processes; default: 1")
+    add("--num-workers", type=int, default=1, metavar="N",
+        help="processes on this machine; default: 1")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -101,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
     failures = write_maps(
         options.out, [parse_nz(text) for text in options.nz], options.num_maps, prior,
         cosmo=cosmo, sampling=options.sampling, seed=options.seed, batch_size=options.batch_size,
-        maps_per_shard=options.maps_per_shard, num_workers=options.workers, verbose=1, **chosen,
+        maps_per_shard=options.maps_per_shard, num_workers=options.num_workers, verbose=1, **chosen,
     )  # fmt: skip
     made = options.num_maps - len(failures)
     print(f"{pathlib.Path(options.out).resolve()}: {made} maps of {options.num_maps}")

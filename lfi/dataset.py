@@ -239,11 +239,11 @@ def _texts(file: h5py.File, name: str) -> Sequence[str] | None:
 
 def _read_maps(folder: pathlib.Path) -> Simulations:
     """All maps of a folder, with the box that their cosmologies were drawn from."""
-    from flowpm_ext.lensing import datasets, reading
+    from flowpm_ext.lensing import reading, shards
 
     maps = reading.MapDataset(folder)
     x, theta = maps.read(maps.members())
-    kind = datasets.KIND, datasets.FORMAT_VERSION, datasets.FIX
+    kind = shards.KIND, shards.FORMAT_VERSION, shards.FIX
     with hdf5.opened(maps.paths[0], *kind) as file:
         prior = json.loads(file.attrs["identity"])["prior"]
     low, high = np.array([prior[name] for name in maps.names], np.float32).reshape(-1, 2).T

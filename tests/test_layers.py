@@ -10,7 +10,7 @@ PACKAGES = ("flowpm_ext", "lfi", "priors", "rim")
 SOURCES = [path for name in PACKAGES for path in sorted((ROOT / name).glob("**/*.py"))]
 
 BASE = {"flowpm_ext.core", "flowpm_ext.version"}
-FILES = {"flowpm_ext.io", "flowpm_ext.hdf5"}
+FILES = {"flowpm_ext.io", "flowpm_ext.hdf5", "flowpm_ext.farm"}
 NUMERICS = BASE | {"flowpm_ext.numerics"}
 THEORY = NUMERICS | {"flowpm_ext.cosmology", "flowpm_ext.mesh"}
 FIELDS = THEORY | {"flowpm_ext.fields", "flowpm_ext.stats"}
@@ -30,6 +30,11 @@ ALLOWED = {
     "flowpm_ext.pm": FIELDS,
     "flowpm_ext.io": BASE,
     "flowpm_ext.hdf5": BASE,
+    "flowpm_ext.process_identity": BASE,
+    "flowpm_ext.claims": BASE | {"flowpm_ext.process_identity"},
+    "flowpm_ext.command_line": BASE,
+    "flowpm_ext.workers": BASE | {"flowpm_ext.command_line"},
+    "flowpm_ext.farm": BASE | {"flowpm_ext.claims", "flowpm_ext.workers"},
     "flowpm_ext.lensing": FIELDS | FILES | {"flowpm_ext.pm"},
     "flowpm_ext": {"flowpm_ext"},
     "lfi": {"flowpm_ext"},

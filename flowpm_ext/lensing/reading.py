@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
-from flowpm_ext.lensing.datasets import FIX, FORMAT_VERSION, KIND, SHARDS, Failure, read_failures
 from flowpm_ext.lensing.maps import convergence_maps
+from flowpm_ext.lensing.shards import FIX, FORMAT_VERSION, KIND, SHARDS, Failure, read_failures
 
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 GOLDEN = (np.sqrt(5) - 1) / 2

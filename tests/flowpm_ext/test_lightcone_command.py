@@ -60,6 +60,7 @@ def test_files_of_redshifts(tmp_path):
         (("--prior", "sigma8"), "`prior` must read like sigma8=0.6:1"),
         (("--prior", "s8=0:1"), "`prior` must be one of"),
         (("--num-maps", "0"), "`num_maps` must be a positive integer"),
+        (("--num-workers", "0"), "`num_workers` must be a positive integer"),
         (("--mesh", "16"), '`mesh_shape` must be left out with method="lognormal"'),
         (("--steps", "0"), "`steps` must be positive"),
         (("--method", "full"), "invalid choice"),

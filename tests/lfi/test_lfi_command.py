@@ -199,7 +199,7 @@ def test_maps_are_compressed(network, tmp_path):
 
 def test_maps_of_a_folder_are_read(tmp_path):
     from flowpm_ext import hdf5
-    from flowpm_ext.lensing.datasets import FORMAT_VERSION, KIND
+    from flowpm_ext.lensing.shards import FORMAT_VERSION, KIND
 
     rng = np.random.default_rng(0)
     maps, theta = rng.normal(size=(4, 8, 8, 2)), rng.uniform(0.2, 0.4, (4, 2))

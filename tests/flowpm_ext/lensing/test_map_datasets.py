@@ -3,6 +3,8 @@
 import contextlib
 import json
 import resource
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import keras
@@ -12,7 +14,7 @@ import tensorflow as tf
 
 from flowpm_ext.cosmology import Planck18, redshift
 from flowpm_ext.io import claimed_folder
-from flowpm_ext.lensing import MapDataset, convergence_maps, datasets, write_maps
+from flowpm_ext.lensing import MapDataset, convergence_maps, shards, write_maps
 from flowpm_ext.lensing.design import Design
 
 # Tests simulate on few cells.
@@ -54,7 +56,7 @@ def test_maps_are_those_of_their_cosmologies(folder):
     assert maps.names == ("Omega_c", "sigma8") and maps.map_shape == (8, 8, 2)
     found, theta = maps.read(np.array([3, 2]))
     expected = convergence_maps(
-        design.cosmologies(maps.theta[2:4]), NZ, 5.0, 8, "lognormal", 2, datasets.fold(3, 2)
+        design.cosmologies(maps.theta[2:4]), NZ, 5.0, 8, "lognormal", 2, shards.fold(3, 2)
     )
     np.testing.assert_allclose(found[::-1], expected, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(theta, maps.theta[[3, 2]], rtol=1e-6)
@@ -72,15 +74,15 @@ def test_removed_shards_come_back_as_they_were(folder, tmp_path):
 
 
 def test_interruption_keeps_whole_shards(tmp_path, monkeypatch):
-    calls, make = [], datasets.make_shard
+    calls, make = [], shards.make_shard
 
-    def interrupted(task, bar=None):
+    def interrupted(task, partial, report):
         calls.append(task.path.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        make(task, bar)
+        make(task, partial, report)
 
-    monkeypatch.setattr(datasets, "make_shard", interrupted)
+    monkeypatch.setattr(shards, "make_shard", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_maps(tmp_path, NZ, 10, **OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["maps_00000.h5"]
@@ -124,7 +126,7 @@ def test_failures_are_written_down(tmp_path, monkeypatch):
         maps[0, 0, 0, 0] = np.nan if float(cosmo.sigma8[0]) < 0.88 else 0
         return tf.constant(maps)
 
-    monkeypatch.setattr(datasets, "convergence_maps", failing)
+    monkeypatch.setattr(shards, "convergence_maps", failing)
     failures = write_maps(tmp_path, NZ, 16, **OPTIONS)
     maps = MapDataset(tmp_path)
     assert maps.failures == failures
@@ -134,7 +136,7 @@ def test_failures_are_written_down(tmp_path, monkeypatch):
     assert sorted(f.index for f in failures) == sorted(broken + missing) and broken and missing
     assert set(maps.index) == set(range(16)) - {f.index for f in failures}
     assert {f.reason for f in failures} == {"It does not work.", "The map is not finite."}
-    monkeypatch.setattr(datasets, "convergence_maps", None)  # nothing is made again
+    monkeypatch.setattr(shards, "convergence_maps", None)  # nothing is made again
     assert write_maps(tmp_path, NZ, 16, **OPTIONS) == failures
 
 
@@ -158,7 +160,7 @@ def test_another_set_is_refused(folder):
         write_maps(folder, NZ, 10, **(OPTIONS | {"num_pixels": 16}))
 
 
-def test_one_writer_at_a_time(folder):
+def test_a_folder_of_another_kind_of_run_is_refused(folder):
     with claimed_folder(folder), pytest.raises(ValueError, match="another run works"):
         write_maps(folder, NZ, 10, **OPTIONS)
 
@@ -173,10 +175,49 @@ def test_damaged_shard_is_named(tmp_path):
         MapDataset(tmp_path)
 
 
-def test_several_processes_make_the_same_maps(folder, tmp_path):
-    assert write_maps(tmp_path, NZ, 10, num_workers=2, **OPTIONS) == []
-    one, two = (MapDataset(path).read(np.arange(10))[0] for path in (folder, tmp_path))
-    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-8)
+def test_several_processes_make_the_same_files(folder, tmp_path):
+    assert write_maps(tmp_path, NZ, 10, num_workers=3, **OPTIONS) == []
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_what_fails_in_several_processes_is_one_error(tmp_path):
+    with pytest.raises(ValueError, match=r"^`mesh_shape` must be left out"):
+        write_maps(tmp_path, NZ, 10, num_workers=2, mesh_shape=8, **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_set_that_is_begun_is_refused(tmp_path, monkeypatch):
+    make = shards.make_shard
+
+    def at_work(task, partial, report):
+        monkeypatch.setattr(shards, "make_shard", None)  # the other makes nothing
+        with pytest.raises(ValueError, match=r"of the same set of maps.*num_pixels': 8.*Take"):
+            write_maps(tmp_path, NZ, 10, **(OPTIONS | {"num_pixels": 16}))
+        monkeypatch.setattr(shards, "make_shard", make)
+        make(task, partial, report)
+
+    monkeypatch.setattr(shards, "make_shard", at_work)
+    assert write_maps(tmp_path, NZ, 10, **OPTIONS) == []
+
+
+def test_calls_with_one_folder_share_the_maps(folder, tmp_path, monkeypatch):
+    simulate, simulated, meet = shards.convergence_maps, [], threading.Barrier(2)
+
+    def counted(cosmo, nz, **options):
+        if len(simulated) < 2:
+            meet.wait(60)  # so that both have a shard of their own
+        simulated.append(threading.get_ident())
+        return simulate(cosmo, nz, **options)
+
+    monkeypatch.setattr(shards, "convergence_maps", counted)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(write_maps, tmp_path, NZ, 10, **OPTIONS) for _ in range(2)]
+        assert [call.result(120) for call in calls] == [[], []]
+    assert len(simulated) == 5 and len(set(simulated)) == 2  # batches of two maps
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in folder.iterdir())
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
 def test_simulated_maps_share_a_box(tmp_path):
@@ -237,6 +278,7 @@ def test_a_network_trains_from_disk(folder, kind):
         ({"prior": {"sigma8": (1.0, 0.5)}}, r"`prior\['sigma8'\]` must be \(low, high\)"),
         ({"sampling": "grid"}, "`sampling` must be one of"),
         ({"num_maps": 0}, "`num_maps` must be a positive integer"),
+        ({"num_workers": 0}, "`num_workers` must be a positive integer"),
         ({"nz": []}, "`nz` must hold at least one"),
     ],
 )
