@@ -2,14 +2,18 @@
 
 import json
 import os
+import platform
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.mesh.processes import Processes
+from flowpm_ext.version import __version__
 
+MAX_LETTERS = 96
 EXAMPLE = (
     'For two processes on one machine, the first has TF_CONFIG=\'{"cluster": {"worker": '
     '["localhost:12345", "localhost:12346"]}, "task": {"type": "worker", "index": 0}}\'.'
@@ -30,7 +34,8 @@ def join_cluster(timeout: float = 600.0) -> Processes:
         The processes.
 
     Raises:
-        ValueError: If TF_CONFIG is malformed, or `timeout` is not positive.
+        ValueError: If TF_CONFIG is malformed, `timeout` is not positive, or the processes run
+            different versions of this package, of TensorFlow or of Python.
         RuntimeError: If TensorFlow has worked already.
     """
     checks.positive(timeout, "timeout")
@@ -44,7 +49,9 @@ def join_cluster(timeout: float = 600.0) -> Processes:
             raise
         message = "`join_cluster` must be called before TensorFlow does any other work."
         raise RuntimeError(message) from None
-    return Processes(strategy, timeout)
+    processes = Processes(strategy, timeout)
+    _require_one_version(processes)
+    return processes
 
 
 def require_cluster(text: str) -> dict[str, Any]:
@@ -85,6 +92,19 @@ def require_cluster(text: str) -> dict[str, Any]:
     is_member = isinstance(task["index"], int) and 0 <= task["index"] < len(addresses)
     require(is_member, "name a task of its cluster", task)
     return config
+
+
+def _require_one_version(processes: Processes) -> None:
+    """Refuse processes that would trace different programs, and wait for each other for ever."""
+    python = platform.python_version()
+    mine = f"flowpm-ext {__version__}, TensorFlow {tf.__version__}, Python {python}"
+    letters = np.frombuffer(mine.encode()[:MAX_LETTERS].ljust(MAX_LETTERS), np.uint8)
+    rows = processes.gathered(tf.constant(letters.astype(np.int32))).numpy()
+    said = [bytes(row.astype(np.uint8)).decode().rstrip() for row in rows]
+    if len(set(said)) > 1:
+        received = "; ".join(f"process {i + 1} has {text}" for i, text in enumerate(said))
+        message = f"All processes must run the same versions. Received: {received}."
+        raise ValueError(f"{message} Install the same in all places.")
 
 
 def _is_address(value: Any) -> bool:

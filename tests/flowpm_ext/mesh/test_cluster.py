@@ -1,9 +1,11 @@
 """What is said of a cluster that cannot be joined."""
 
 import json
+import sys
 
 import pytest
 
+from flowpm_ext.launcher import launch
 from flowpm_ext.mesh import cluster, join_cluster
 
 GOOD = {
@@ -75,3 +77,16 @@ def test_after_other_work_it_is_too_late(monkeypatch):
     monkeypatch.setattr(cluster, "_resolver", lambda environment: object())
     with pytest.raises(RuntimeError, match="`join_cluster` must be called before TensorFlow"):
         join_cluster()
+
+
+def test_processes_of_different_versions_are_refused():
+    text = "import json, os\nfrom flowpm_ext.mesh import cluster\n"
+    text += "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
+    text += "cluster.__version__ = f'0.{index}'\ncluster.join_cluster()"
+    ended = launch([sys.executable, "-c", text], 2, shows_first=False, timeout=240)
+    assert ended.code == 1
+    said = ended.output[ended.failed]
+    assert (
+        "All processes must run the same versions. Received: process 1 has flowpm-ext 0.0" in said
+    )
+    assert "process 2 has flowpm-ext 0.1" in said and "Install the same in all places." in said

@@ -1,12 +1,13 @@
 """Trains a small model under a strategy, and prints its losses and weights as JSON.
 
-Run by test_training.py: `python replicas.py one|mirrored|workers|plain FOLDER`; "plain" is
-a model of Keras alone, by several workers.
+Run by test_training.py: `python replicas.py one|mirrored|workers|killed|plain FOLDER`; "plain" is
+a model of Keras alone, by several workers, and "killed" ends the last of them in the third epoch.
 """
 
 import json
 import os
 import pathlib
+import signal
 import sys
 
 import keras
@@ -14,6 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.nn import OwnLoss
+
+
+class Killed(keras.callbacks.Callback):
+    """An end without a word."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Line(OwnLoss, keras.Model):
@@ -41,7 +50,7 @@ def strategy(kind):
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    if kind in ("workers", "plain"):
+    if kind in ("workers", "killed", "plain"):
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
 
@@ -54,10 +63,14 @@ def main(kind, folder):
     with used.scope():
         model = keras.Sequential([keras.layers.Dense(1)]) if kind == "plain" else Line()
         model.build((None, 3))
-        model.compile(keras.optimizers.SGD(0.05), **({"loss": "mse"} if kind == "plain" else {}))
+        model.compile(
+            keras.optimizers.SGD(0.02, 0.6), **({"loss": "mse"} if kind == "plain" else {})
+        )
     task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
-    backup = pathlib.Path(folder) / f"{kind}{task.get('index', 0)}"
-    callbacks = [keras.callbacks.BackupAndRestore(backup)]
+    index = task.get("index", 0)
+    callbacks = [keras.callbacks.BackupAndRestore(pathlib.Path(folder) / f"backup_{index}")]
+    if kind == "killed" and index == 1:
+        callbacks.append(Killed())
     history = model.fit(
         x, y, batch_size=16, epochs=4, shuffle=False, verbose=0, validation_data=(x[:32], y[:32]),
         validation_batch_size=16, callbacks=callbacks,

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import sys
 
 import numpy as np
@@ -45,6 +46,17 @@ def test_losses_and_weights_are_those_of_one_device(alone, tmp_path, kind, num_p
 def test_the_line_is_found(alone):
     np.testing.assert_allclose(alone["weights"][:3], [1, -2, 0.5], atol=0.3)
     assert alone["loss"][-1] < 0.1 * alone["loss"][0]
+
+
+def test_after_a_worker_is_killed_training_goes_on_from_the_last_epoch(alone, tmp_path):
+    ended = run("killed", tmp_path, 2)
+    assert (ended.code, ended.failed) == (-signal.SIGKILL, 1)
+    assert "FOUND" not in ended.output[0]
+    for found in trained("workers", tmp_path, 2):
+        # Two epochs were kept, and two are left.
+        assert len(found["loss"]) == 2
+        np.testing.assert_allclose(found["loss"], alone["loss"][2:], rtol=1e-5)
+        np.testing.assert_allclose(found["weights"], alone["weights"], rtol=1e-5)
 
 
 def test_keras_alone_does_not_train_on_workers_yet(tmp_path):
