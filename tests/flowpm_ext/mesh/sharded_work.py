@@ -17,7 +17,9 @@ from flowpm_ext.mesh import LocalMesh, ShardedMesh, join_cluster
 from flowpm_ext.stats import power_spectrum
 
 SHAPE = (8, 12, 6)
-SIDE, BOX, STAGES = 8, 32.0, np.linspace(0.2, 1.0, 4)
+SIDE, CELL, STAGES = 8, 4.0, np.linspace(0.2, 1.0, 4)
+BOX = SIDE * CELL
+TABLE = (np.array([0.01, 1.0]), np.array([2e4, 10.0]))  # a power law
 
 
 def inputs(dtype, processes=None):
@@ -130,17 +132,18 @@ def transforms(mesh, dtype, processes=None):
     return {"modes": modes, "back": mesh.irfft3(modes)}
 
 
-def simulation(mesh, dtype, processes=None):
+def simulation(mesh, dtype, processes=None, stages=STAGES):
     """Density at the end, its spectrum, and gradients by noise and cosmology."""
+    box = CELL * mesh.shape[0]
 
     def spectra_and_density(white, parameters):
         cosmo = fpm.Planck15(**parameters)
         field = fpm.linear_field(
-            mesh, BOX, lambda k: power.linear_matter_power(cosmo, k), white_noise=white
+            mesh, box, lambda k: power.linear_matter_power(cosmo, k), white_noise=white
         )
-        state = fpm.lpt_init(cosmo, field, STAGES[0], mesh=mesh)
-        density = mesh.paint(fpm.nbody(cosmo, state, STAGES, mesh).position)
-        return power_spectrum(density - 1, BOX, mesh=mesh).power, density
+        state = fpm.lpt_init(cosmo, field, stages[0], mesh=mesh)
+        density = mesh.paint(fpm.nbody(cosmo, state, stages, mesh).position)
+        return power_spectrum(density - 1, box, mesh=mesh).power, density
 
     @tf.function(autograph=False)
     def run(white, parameters):
@@ -155,10 +158,33 @@ def simulation(mesh, dtype, processes=None):
     return run(mesh.white_noise(1, 1, dtype), parameters)
 
 
+def large_simulation(mesh, dtype, processes=None):
+    """Ten steps of a mesh that is no toy."""
+    return simulation(mesh, dtype, processes, np.linspace(0.1, 1.0, 11))
+
+
+def leapfrog(mesh, dtype, processes=None):
+    """Density of a simulation that NumPy makes too, and its gradient by the noise."""
+
+    @tf.function(autograph=False)
+    def run(white):
+        with tf.GradientTape() as tape:
+            tape.watch(white)
+            field = fpm.linear_field(mesh, BOX, TABLE, white_noise=white)
+            state = fpm.lpt_init(fpm.Planck15(), field, STAGES[0], order=1, mesh=mesh)
+            options = {"integrator": "leapfrog", "gradient_kernel": "spectral"}
+            end = fpm.nbody(fpm.Planck15(), state, STAGES, mesh, **options)
+            density = mesh.paint(end.position)
+            loss = mesh.sum(density**2)
+        return {"white": white, "density": density, "by_white": tape.gradient(loss, white)}
+
+    return run(mesh.white_noise(1, 1, dtype))
+
+
 def eager_steps(mesh, dtype, processes=None):
     """A simulation called eagerly, on a finer mesh of the force and with wider clouds."""
     cosmo = fpm.Planck15()
-    field = fpm.linear_field(mesh, BOX, (np.array([0.01, 1.0]), np.array([2e4, 10.0])), dtype=dtype)
+    field = fpm.linear_field(mesh, BOX, TABLE, dtype=dtype)
     state = fpm.lpt_init(cosmo, field, STAGES[0], mesh=mesh)
     options = {"force_mesh_factor": 2, "window": "tsc", "gradient_kernel": "spectral"}
     end = fpm.nbody(cosmo, state, STAGES[[0, -1]], mesh, "bullfrog", **options)
@@ -167,13 +193,12 @@ def eager_steps(mesh, dtype, processes=None):
 
 def light_cone(mesh, dtype, processes=None):
     """Lens planes and the gradients of their squares by noise and cosmology."""
-    table = (np.array([0.01, 1.0]), np.array([2e4, 10.0]))
 
     @tf.function(autograph=False)
     def run(white, sigma8):
         with tf.GradientTape() as tape:
             tape.watch([white, sigma8])
-            field = fpm.linear_field(mesh, BOX, table, white_noise=white)
+            field = fpm.linear_field(mesh, BOX, TABLE, white_noise=white)
             field *= mesh.replicated(sigma8)
             planes = lensing.light_cone(
                 fpm.Planck15(), field, BOX, 3, num_slabs=2, plane_resolution=2,
@@ -200,8 +225,10 @@ def refusals(mesh, dtype, processes):
 
 def mesh_of(task, processes):
     """The mesh of a task, on the processes or, for None, on one device."""
-    shape = SHAPE if task in ("each_operation", "adjoint_products", "transforms") else SIDE
-    return ShardedMesh(shape, processes=processes, halo=2) if processes else LocalMesh(shape)
+    on_shape = ("each_operation", "adjoint_products", "transforms")
+    shape = SHAPE if task in on_shape else 64 if task == "large_simulation" else SIDE
+    halo = None if task == "large_simulation" else 2
+    return ShardedMesh(shape, processes=processes, halo=halo) if processes else LocalMesh(shape)
 
 
 def main(folder, *tasks):
