@@ -11,9 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.seeds import fold, standard_normal, standard_uniform
-from flowpm_ext.inference.trajectory import ChainState, LogProb, evaluated, kinetic
-
-MAX_ENERGY = 1000.0  # gain in energy after which the integrator has lost the density
+from flowpm_ext.inference.trajectory import MAX_ENERGY, ChainState, LogProb, evaluated, kinetic
 
 
 class Point(NamedTuple):
