@@ -25,8 +25,9 @@ from flowpm_ext.cosmology.tomography import (
     metric,
     slices_of_redshifts,
 )
+from flowpm_ext.nn import decaying_adam
 from lfi.tomography import BinClassifier, Catalogue, FixedEdges, mock_catalogue, score
-from lfi.tomography.command import decaying_adam
+from lfi.tomography.command import LAST, LEARNING_RATE
 from lfi.tomography.scores import redshift_edges
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "tomography.json"
@@ -36,7 +37,7 @@ STEP_GALAXIES, STEP_BINS = 100_000, 9
 def learned(train: Catalogue, num_bins: int, spectra: SliceSpectra, seed: int, epochs: int) -> Any:
     """A trained classifier, and its losses."""
     model = BinClassifier(num_bins, spectra=spectra, seed=seed)
-    model.compile(decaying_adam(epochs))
+    model.compile(decaying_adam(LEARNING_RATE, epochs, LAST))
     history = model.fit(train.features, train.redshift, epochs=epochs, verbose=0)
     return model, history.history["loss"]
 
