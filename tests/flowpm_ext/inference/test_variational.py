@@ -138,9 +138,9 @@ def test_sums_of_weights():
 def test_refusals():
     with pytest.raises(ValueError, match=r"`log_prob\(start\)` must be finite"):
         fit_variational(lambda v: v["x"][:, 0] * np.nan, SPACE, progress=False)
-    with pytest.raises(ValueError, match="Give a `start` around which the density is above zero"):
+    with pytest.raises(ValueError, match="Give a `start` around which"):
         fit_variational(lambda v: v["x"][:, 0] * np.nan, SPACE, progress=False)
-    with pytest.raises(ValueError, match="`num_draws` must be 25 or more. Received: 24"):
+    with pytest.raises(ValueError, match="`num_draws` must be 25 or more"):
         fit_variational(None, SPACE, num_draws=24)
     with pytest.raises(ValueError, match="`start` must be one point"):
         fit_variational(gaussian, SPACE, start={"x": np.zeros((2, SIZE))})
