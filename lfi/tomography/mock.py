@@ -59,12 +59,31 @@ def mock_catalogue(
     return _observed(magnitudes, z, bands, rng)
 
 
-def _redshifts(num: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+def cumulative_redshifts(kind: str = "dc2") -> tuple[np.ndarray, np.ndarray]:
+    """The n(z) of a catalogue of the challenge, summed up.
+
+    Args:
+        kind: "dc2" or "buzzard".
+
+    Returns:
+        Redshifts, and the part of the galaxies up to each, float64 [3601].
+
+    Raises:
+        ValueError: If `kind` is unknown.
+
+    References:
+        Zuntz et al. 2021, arXiv:2108.13418 (the catalogues, which this is a fit to).
+    """
+    checks.one_of(kind, "kind", tuple(KINDS))
     first, second, part = KINDS[kind]
     z = np.linspace(0.0, 3.6, 3601)
     shapes = [z**a * np.exp(-((z / z0) ** b)) for a, b, z0 in (first, second)]
     n = sum(w * s / s.sum() for w, s in zip((1 - part, part), shapes, strict=True))
-    total = np.cumsum(n)
+    return z, np.cumsum(n)
+
+
+def _redshifts(num: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    z, total = cumulative_redshifts(kind)
     return np.interp(rng.uniform(0, total[-1], num), total, z)
 
 
