@@ -155,4 +155,6 @@ def _paths(structure: Any, at: str = "") -> list[str]:
 
 def _listed(paths: list[str]) -> str:
     """A few of them, in words."""
-    return ", ".join(paths[:8]) + (", ..." if len(paths) > 8 else "")
+    return ", ".join(path or "(a tensor)" for path in paths[:8]) + (
+        ", ..." if len(paths) > 8 else ""
+    )

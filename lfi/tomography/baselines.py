@@ -14,7 +14,7 @@ NUM_TREES, LEAST_IN_LEAF, NUM_NEIGHBOURS = 60, 5, 25
 class FixedEdges:
     """Galaxies in the bin of redshift that a classifier thinks they are in.
 
-    It has the methods of `BinClassifier`.
+    It has `fit`, `predict` and `assign`, as `BinClassifier` does.
 
     Args:
         num_bins: Number of bins.
