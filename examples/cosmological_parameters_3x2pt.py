@@ -160,8 +160,9 @@ print(f"Gaussian limit: widths over those of Fisher {np.min(ratio):.2f} to {np.m
 
 # %% [markdown]
 # ## The posterior itself
-# XLA compiles the spectra, once and not as a part of the loop of the sampler, which takes a
-# minute or two; a few draws do without. Coordinates are those of the Fisher matrix from the start.
+# XLA compiles the spectra, once and not as a part of the loop of the sampler, which takes some
+# minutes (seven on two busy cores); a few draws do without. Coordinates are those of the Fisher
+# matrix from the start.
 
 # %%
 budget = {"num_samples": 300, "num_warmup": 50, "step_size": 0.5}

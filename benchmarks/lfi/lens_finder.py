@@ -19,6 +19,7 @@ import tensorflow as tf
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.provenance import commit
+from flowpm_ext.nn import decaying_adam
 from lfi.diagnostics import MisspecificationWarning
 from lfi.lens_finder import (
     KINDS,
@@ -35,11 +36,10 @@ from lfi.lens_finder import (
     simulate_stamps,
     threshold_at,
 )
-from lfi.lens_finder.command import decaying_adam
+from lfi.lens_finder.command import BATCH, LEARNING_RATE
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "lens_finder.json"
 PART = 5000  # stamps at a time, for memory
-BATCH = 64
 # Factors of the seeing and of the noise of a pixel.
 SKIES = {
     "as trained": (1.0, 1.0), "seeing 10 % worse": (1.1, 1.0), "seeing 30 % worse": (1.3, 1.0),
@@ -51,7 +51,7 @@ def trained(options: argparse.Namespace, train: Stamps) -> LensFinder:
     """The network after its training, which goes on where it stopped."""
     keras.utils.set_random_seed(options.seed)
     finder = LensFinder(train.bands, train.images.shape[1], seed=options.seed)
-    finder.compile(decaying_adam(options.epochs * -(-len(train) // BATCH)))
+    finder.compile(decaying_adam(LEARNING_RATE, options.epochs * -(-len(train) // BATCH)))
     folder = options.work / f"epochs_{options.seed}"
     keep = keras.callbacks.BackupAndRestore(folder)
     log = keras.callbacks.LambdaCallback(

@@ -104,7 +104,7 @@ def standard_uniform(
         dtype: float32 or float64.
 
     Returns:
-        Numbers above 0, at most 1 (float32) or below it, of shape `shape`.
+        Numbers above 0 and below 1, of shape `shape`, the same in both types.
 
     Raises:
         ValueError: If `seed` is neither one integer nor two.
@@ -115,7 +115,8 @@ def standard_uniform(
     bits = tf.random.stateless_uniform(
         shape, stateless_seed(seed), None, None, tf.uint32, alg="philox"
     )
-    return (tf.cast(bits, dtype) + 0.5) * 2.0**-32
+    # 23 bits and a half: as many as float32 holds, so that none is rounded to one.
+    return (tf.cast(tf.bitwise.right_shift(bits, 9), dtype) + 0.5) * 2.0**-23
 
 
 def standard_normal(

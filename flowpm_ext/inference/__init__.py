@@ -11,8 +11,9 @@ from flowpm_ext.inference.lbfgs import Minimum, minimize
 from flowpm_ext.inference.maximum import Maximum, maximum
 from flowpm_ext.inference.mclmc import CompiledMicrocanonical, sample_mclmc
 from flowpm_ext.inference.nuts import CompiledNuts, sample_nuts
+from flowpm_ext.inference.parameter import Parameter
 from flowpm_ext.inference.sampling import Draws, sample
-from flowpm_ext.inference.space import Parameter, Space
+from flowpm_ext.inference.space import Space
 from flowpm_ext.inference.variational import Variational, fit_variational
 
 __all__ = [

@@ -185,13 +185,34 @@ def checked_start(start: TensorLike, num_samples: int, num_warmup: int, thin: in
     return start
 
 
-def require_finite_start(log_prob: tf.Tensor) -> None:
+def require_finite_start(
+    log_prob: tf.Tensor, fix: str = "Start every chain where the density is above zero."
+) -> None:
     """Refuse chains that start where the posterior is no number.
 
     Args:
         log_prob: Log densities where the chains start, shape [num_chains].
+        fix: What to do about it.
 
     Raises:
         ValueError: If one of them is not finite.
     """
-    checks.finite(log_prob, "log_prob(start)", "Start every chain where the density is above zero.")
+    checks.finite(log_prob, "log_prob(start)", fix)
+
+
+def require_one_each(log_prob: tf.Tensor, shape: tf.TensorShape) -> None:
+    """Refuse log densities that are not one number for each chain.
+
+    Args:
+        log_prob: What a density gave.
+        shape: Axes of chains.
+
+    Raises:
+        ValueError: If its shape is another.
+    """
+    num = " x ".join(str(side) for side in shape) or "1"
+    checks.require(
+        log_prob.shape.is_compatible_with(shape),
+        "log_prob", f"give one number for each of {num} chains", log_prob,
+        "Sum over the axes of the parameters, not over the first one.",
+    )  # fmt: skip

@@ -79,6 +79,30 @@ def unit_normal(size: int, dtype: tf.DType) -> Normal:
     return Normal(tf.zeros([size], dtype), tf.ones([size], dtype))
 
 
+def checked_normal(normal: Normal, size: int, dtype: tf.DType, name: str = "start") -> Normal:
+    """A normal density that was received, in the type that is worked in.
+
+    Args:
+        normal: The density.
+        size: Parameters that there are.
+        dtype: float32 or float64.
+        name: Of the argument, for the message.
+
+    Returns:
+        `Normal`.
+
+    Raises:
+        ValueError: If it is of another number of parameters, or not finite.
+    """
+    mean, root = (cast(part, dtype) for part in normal)
+    fits = mean.shape == [size] and tuple(root.shape) in ((size,), (size, size))
+    given = f"mean and root of shapes {tuple(mean.shape)} and {tuple(root.shape)}"
+    checks.require(fits, name, f"be a normal density of {size} parameters", given)
+    for part in (mean, root):
+        checks.finite(part, name)
+    return Normal(mean, root)
+
+
 def learned(draws: TensorLike, metric: str = "diagonal") -> Normal:
     """The normal density with the moments of draws.
 

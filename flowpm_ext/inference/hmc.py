@@ -173,10 +173,10 @@ def sample_hmc(
         weights = log_prob.weights(num_leaps, most, start.dtype)
         size = np.repeat(np.exp(log_step), num_chains // num_groups).reshape(column)
         size = tf.constant(size, start.dtype)
-        chain, acceptance = log_prob.step(
+        chain, acceptance, num_lost = log_prob.step(
             chain, tf.constant(num_leaps), weights, size, fold(seed, number), root_mass, args
         )
-        return chain, Moved(acceptance, num_leaps)
+        return chain, Moved(acceptance, num_leaps, num_divergent=int(num_lost))
 
     return repeated(
         step, chain, StepSize.of(first, target_accept, longest), num_samples, num_warmup,

@@ -8,6 +8,8 @@ import numpy as np
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
 
+FEWEST = 25  # weights, for a tail to be seen
+
 
 class Importance(NamedTuple):
     """What importance weights say."""
@@ -37,8 +39,9 @@ def importance(log_weight: TensorLike) -> Importance:
         arXiv:1507.02646 (the tail); Zhang & Stephens 2009, Technometrics 51, 316 (its fit).
     """
     x = np.asarray(log_weight, np.float64)
-    is_long = x.ndim == 1 and len(x) >= 25
-    checks.require(is_long, "log_weight", "have shape [num] with 25 or more", f"shape {x.shape}")
+    is_long = x.ndim == 1 and len(x) >= FEWEST
+    rule = f"have shape [num] with {FEWEST} or more"
+    checks.require(is_long, "log_weight", rule, f"shape {x.shape}")
     checks.finite(np.where(np.isneginf(x), 0, x), "log_weight")
     top = x.max()
     checks.finite(top, "max(log_weight)")

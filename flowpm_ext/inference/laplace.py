@@ -1,6 +1,7 @@
 """The normal density that fits a posterior at its maximum, and the evidence it implies."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,13 +10,14 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import standard_normal
-from flowpm_ext.core.types import cast
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.inference.coordinates import Normal
 from flowpm_ext.inference.krylov import Krylov, lanczos
 from flowpm_ext.inference.maximum import Maximum, maximum
 from flowpm_ext.inference.space import Space
 
 METHODS = ("dense", "matrix_free")
+ENDED = 1e-2  # rise of the log density that is still to come where a search has ended
 
 
 class Laplace(NamedTuple):
@@ -25,7 +27,8 @@ class Laplace(NamedTuple):
     space: Space
     normal: Normal | None  # None where there is no matrix
     log_evidence: float  # logarithm of the integral of the posterior
-    log_evidence_error: float  # of the trace by random vectors; 0 for a matrix
+    # Of the trace by random vectors, and what the search for the maximum has left to gain.
+    log_evidence_error: float
     # Relative change of draws over the last quarter of the steps; 0 for a matrix.
     residual: float
     product: Callable[[tf.Tensor], tf.Tensor]  # of the precision with vectors [num, size]
@@ -77,11 +80,13 @@ def laplace(
         jit_compile: Whether XLA compiles the derivatives.
 
     Returns:
-        `Laplace`. Its `normal` starts the chains of `sample` well.
+        `Laplace`. Its `normal` starts the chains of `sample` well. A warning says where the search
+        for the maximum has not ended, so that neither is of the posterior.
 
     Raises:
         ValueError: If an option is unknown or not positive, the posterior is not finite at the
-            start, or it does not curve down in all directions where the search ends.
+            start, it does not curve down in all directions where the search ends, or `log_prob`
+            gives another shape.
 
     References:
         MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27; Ubaru,
@@ -99,12 +104,14 @@ def laplace(
     if method == "dense":
         normal = _normal(top.vector, product(tf.eye(size, dtype=space.dtype)))
         evidence = flat + float(normal.log_volume)
-        return Laplace(top, space, normal, evidence, 0.0, 0.0, product, 0)
+        rise = _rise(top, tf.linalg.matvec(normal.covariance, top.gradient))
+        return Laplace(top, space, normal, evidence, rise, 0.0, product, 0)
     noise = standard_normal([num_probes, size], seed, space.dtype)
     found = lanczos(product, noise, num_steps)
     _check_curvature(np.min(found.values[found.weights > 0]))
     traces = -0.5 * found.traces(np.log)
     error = float(np.std(traces)) / math.sqrt(num_probes)
+    error += _rise(top, _newton_step(product, top.gradient, num_steps))
     evidence = flat + float(np.mean(traces))
     return Laplace(top, space, None, evidence, error, _residual(found), product, num_steps)
 
@@ -150,6 +157,25 @@ def _check_curvature(least: float) -> None:
         least > 0, "log_prob", "curve down in every direction where the search ends",
         f"least curvature {least:.3g}", "Look at `maximum`, and start nearer to the maximum.",
     )  # fmt: skip
+
+
+def _newton_step(product: Callable, slope: tf.Tensor, num_steps: int) -> np.ndarray:
+    """The inverse of the precision times a slope, by Lanczos."""
+    if not np.any(slope):  # it spans nothing
+        return np.zeros(slope.shape)
+    return lanczos(product, slope[None], num_steps).applied(np.reciprocal)[0]
+
+
+def _rise(top: Maximum, step: TensorLike) -> float:
+    """By how much the log density would rise along Newton's step; a warning where that is much."""
+    rise = 0.5 * float(np.sum(np.asarray(top.gradient, np.float64) * np.asarray(step)))
+    if not rise < ENDED:
+        warnings.warn(
+            f"The search for the maximum has not ended: the log density is still to rise by about "
+            f"{rise:.2g} ({top.message}). Raise `num_evaluations`, or start nearer.",
+            RuntimeWarning, stacklevel=3,
+        )  # fmt: skip
+    return rise
 
 
 def _inverse_root(values: np.ndarray) -> np.ndarray:

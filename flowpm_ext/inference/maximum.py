@@ -20,8 +20,10 @@ class Maximum(NamedTuple):
     values: Any  # structure of [*shape]
     vector: tf.Tensor  # [size], the same without bounds
     log_prob: float  # there, of what was maximised
+    gradient: tf.Tensor  # [size], of it by the vector
     num_gradients: int
-    history: np.ndarray  # [num_gradients], log densities in order
+    # [num_gradients - 2], log densities of the search in order; of "tfp", the last alone.
+    history: np.ndarray
     message: str  # why the search ended
 
 
@@ -57,21 +59,16 @@ def maximum(
         `Maximum`; look at its `message`.
 
     Raises:
-        ValueError: If an option is unknown or not positive, the start does not fit, or the
-            posterior is not finite there.
+        ValueError: If an option is unknown or not positive, the start does not fit, the
+            posterior is not finite there, or `log_prob` gives another shape.
 
     References:
         Liu & Nocedal 1989, Math. Programming 45, 503.
     """
     checks.one_of(measure, "measure", MEASURES)
-    u = tf.zeros([space.size], space.dtype) if start is None else space.vector(start)
+    u = tf.zeros([space.size], space.dtype) if start is None else space.vector(start, "start")
     checks.require(u.shape.rank == 1, "start", "be one point", f"points of shape {u.shape[:-1]}")
-    if measure == "vectors":
-        density = space.log_prob(log_prob)
-    else:
-
-        def density(u: tf.Tensor) -> tf.Tensor:
-            return log_prob(space.values(u))
+    density = space.log_prob(log_prob, with_slopes=measure == "vectors")
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def loss(u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,9 +77,9 @@ def maximum(
             value = -tf.reduce_sum(density(u[None]))
         return value, tape.gradient(value, u, unconnected_gradients="zero")
 
-    require_finite_start(-loss(u)[0])
+    require_finite_start(-loss(u)[0], "Start where the density is above zero.")
     found = minimize(loss, u, num_evaluations, method, tolerance=tolerance)
     return Maximum(
-        space.values(found.x), found.x, -found.value, found.num_evaluations + 1, -found.history,
-        found.message,
+        space.values(found.x), found.x, -found.value, -loss(found.x)[1],
+        found.num_evaluations + 2, -found.history, found.message,
     )  # fmt: skip

@@ -156,7 +156,9 @@ def _tested_step(
         uniform = generator(fold(seeds, 2)).uniform(0.5, 1.5)
         num_steps = max(1, min(1000, round(mean * uniform)))
         step_size = tf.constant(np.exp(log_step[0]), chain.x.dtype)
-        chain, acceptance = compiled.tested(chain, tf.constant(num_steps), step_size, seeds, args)
-        return chain, Moved(acceptance, GRADIENTS * num_steps)
+        chain, acceptance, lost = compiled.tested(
+            chain, tf.constant(num_steps), step_size, seeds, args
+        )
+        return chain, Moved(acceptance, GRADIENTS * num_steps, num_divergent=int(lost))
 
     return step

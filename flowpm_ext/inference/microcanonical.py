@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.seeds import fold, standard_normal, standard_uniform
-from flowpm_ext.inference.trajectory import LogProb, evaluated
+from flowpm_ext.inference.trajectory import LogProb, count_lost, evaluated
 from flowpm_ext.inference.tree import choose
 
 # McLachlan 1995, SIAM J. Sci. Comput. 16, 151: the least error of second order, two gradients.
@@ -163,7 +163,7 @@ def langevin(
 def tested(
     log_prob: LogProb, now: Particle, num_steps: tf.Tensor, step_size: tf.Tensor,
     seed: tf.Tensor, args: tuple,
-) -> tuple[Particle, tf.Tensor]:  # fmt: skip
+) -> tuple[Particle, tf.Tensor, tf.Tensor]:  # fmt: skip
     """One trajectory from a new direction, taken or refused by its gain in energy.
 
     Args:
@@ -175,7 +175,8 @@ def tested(
         args: More arguments of the function.
 
     Returns:
-        Particles, and probabilities of acceptance [num_chains].
+        Particles, probabilities of acceptance [num_chains], and of how many chains the energy
+        was lost.
     """
     u = scattered(tf.zeros_like(now.u), 1.0, fold(seed, 0))
 
@@ -190,7 +191,7 @@ def tested(
     acceptance = tf.exp(tf.minimum(-gain, 0))
     acceptance = tf.where(tf.math.is_finite(gain), acceptance, tf.zeros_like(gain))
     uniform = standard_uniform(gain.shape, fold(seed, 1), gain.dtype)
-    return choose(uniform < acceptance, end, now), acceptance
+    return choose(uniform < acceptance, end, now), acceptance, count_lost(-gain)
 
 
 class EnergyError(NamedTuple):

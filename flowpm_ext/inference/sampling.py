@@ -1,5 +1,6 @@
 """One door for all samplers: draws of structures of parameters, with what went into them."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +11,14 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.inference.chains import Samples
-from flowpm_ext.inference.coordinates import METRICS, Normal, in_coordinates, learned, unit_normal
+from flowpm_ext.inference.coordinates import (
+    METRICS,
+    Normal,
+    checked_normal,
+    in_coordinates,
+    learned,
+    unit_normal,
+)
 from flowpm_ext.inference.diagnostics import effective_sample_size, r_hat
 from flowpm_ext.inference.hmc import CompiledLogProb, sample_hmc
 from flowpm_ext.inference.mclmc import CompiledMicrocanonical, sample_mclmc
@@ -50,21 +58,27 @@ class Method(NamedTuple):
 
     compile: Callable[..., Any]  # of a density and whether XLA compiles it
     run: Callable[..., Samples]
+    defaults: dict[str, Any]
+    # While widths are learned: every draw counts. Moves of "mclmc" are `thin` steps all the same.
+    in_windows: dict[str, Any]
 
 
 METHODS = {
-    "nuts": Method(CompiledNuts, sample_nuts),
-    "hmc": Method(CompiledLogProb, sample_hmc),
-    "mclmc": Method(CompiledMicrocanonical, sample_mclmc),
-    "mams": Method(CompiledMicrocanonical, sample_mclmc),
+    "nuts": Method(CompiledNuts, sample_nuts, {}, {"thin": 1}),
+    # A quarter of a turn around a posterior that is about round, in up to a thousand steps.
+    "hmc": Method(
+        CompiledLogProb, sample_hmc, {"trajectory": math.pi / 2, "num_leapfrog": 1000}, {"thin": 1}
+    ),
+    "mclmc": Method(CompiledMicrocanonical, sample_mclmc, {}, {}),
+    "mams": Method(
+        CompiledMicrocanonical, sample_mclmc, {"target_accept": 0.9, "thin": 1}, {"thin": 1}
+    ),
 }
-# A quarter of a turn around a posterior that is about round, in up to a thousand steps.
-DEFAULTS = {
-    "nuts": {},
-    "hmc": {"trajectory": math.pi / 2, "num_leapfrog": 1000},
-    "mclmc": {},
-    "mams": {"target_accept": 0.9, "thin": 1},
-}
+# Arguments of samplers that `sample` gives itself, or whose results it could not read.
+OWN = {
+    "log_prob", "start", "num_samples", "num_warmup", "args", "keep", "num_groups", "seed",
+    "progress", "jit_compile",
+}  # fmt: skip
 
 
 def sample(
@@ -96,7 +110,8 @@ def sample(
             Langevin dynamics, which costs least in many dimensions and has a bias that
             `energy_error` bounds; "mams", the same with a Metropolis test and no bias.
         num_chains: Chains, side by side.
-        num_warmup: Moves before the draws that count.
+        num_warmup: Moves before the draws that count: steps of a chain, whatever `thin` is; of
+            "mclmc", `thin` steps each.
         start: Where chains start: a structure of tensors [*shape] for all of them or
             [num_chains, *shape] for each, or a `Normal` over vectors such as `laplace` finds,
             whose draws they are, and whose covariance is the first unit of length. By default
@@ -106,14 +121,15 @@ def sample(
         seed: An integer, or a stateless seed of shape [2].
         progress: Whether to show progress bars.
         jit_compile: Whether XLA compiles a step; off for log densities that it cannot.
-        **options: Of `sample_nuts`, `sample_hmc` or `sample_mclmc`.
+        **options: Of `sample_nuts`, `sample_hmc` or `sample_mclmc`, but for `args`, `keep` and
+            `num_groups`.
 
     Returns:
         `Draws`; look at `r_hat` and `ess` first.
 
     Raises:
         ValueError: If an option is unknown, a number is not positive, the start has another
-            shape, or the posterior is not finite there.
+            shape, the posterior is not finite there, or `log_prob` gives another shape.
 
     References:
         Carpenter et al. 2017, J. Stat. Softw. 76, 1 (windows); see the samplers for others.
@@ -121,13 +137,16 @@ def sample(
     checks.one_of(method, "method", tuple(METHODS))
     checks.one_of(metric, "metric", METRICS)
     checks.positive_integers(num_samples=num_samples, num_chains=num_chains)
-    first = start if isinstance(start, Normal) else unit_normal(space.size, space.dtype)
+    _check_options(method, options)
+    first = unit_normal(space.size, space.dtype)
+    if isinstance(start, Normal):
+        first = start = checked_normal(start, space.size, space.dtype)
     x = _first(space, start, num_chains, fold(seed, 0))
     density = in_coordinates(space.log_prob(log_prob))
-    run = Runs(METHODS[method], density, DEFAULTS[method] | options, progress, jit_compile)
+    run = Runs(METHODS[method], density, options, progress, jit_compile)
     sizes = windows(num_warmup) if metric != "unit" else []
     for number, size in enumerate(sizes):
-        found = run(first, x, size - size // 2, size // 2, fold(seed, 2 + number))
+        found = run(first, x, size - size // 2, size // 2, fold(seed, 2 + number), is_window=True)
         x = first.stretched(tf.constant(found.last))
         first = learned(first.stretched(tf.constant(found.samples)), metric)
     found = run(first, x, num_samples, num_warmup - sum(sizes), fold(seed, 1))
@@ -146,7 +165,7 @@ class Runs:
     Args:
         method: The sampler.
         density: As `in_coordinates` gives it.
-        options: Of the sampler.
+        options: Of the sampler, instead of the defaults of the method.
         progress: Whether to show progress bars.
         jit_compile: Whether XLA compiles a step.
 
@@ -157,19 +176,21 @@ class Runs:
     def __init__(
         self, method: Method, density: Callable, options: dict, progress: bool, jit_compile: bool
     ) -> None:
-        options = dict(options)
+        options = method.defaults | options
         depth = {"max_depth": options.pop("max_depth")} if "max_depth" in options else {}
         self._compiled = method.compile(density, jit_compile, **depth)
-        self._run, self._options, self._progress = method.run, options, progress
+        self._method, self._options, self._progress = method, options, progress
         self.num_gradients = 0
 
     def __call__(
-        self, at: Normal, x: tf.Tensor, num_samples: int, num_warmup: int, seed: tf.Tensor
-    ) -> Samples:
+        self, at: Normal, x: tf.Tensor, num_samples: int, num_warmup: int, seed: tf.Tensor,
+        is_window: bool = False,
+    ) -> Samples:  # fmt: skip
         """Draws from x on, as coordinates of `at`; the step size goes on where it was."""
-        found = self._run(
+        options = self._options | (self._method.in_windows if is_window else {})
+        found = self._method.run(
             self._compiled, at.shrunk(x), num_samples, num_warmup, args=tuple(at), seed=seed,
-            progress=self._progress, **self._options,
+            progress=self._progress, **options,
         )  # fmt: skip
         self.num_gradients += found.num_gradients
         self._options["step_size"] = float(found.step_size[0])
@@ -195,13 +216,21 @@ def windows(num_warmup: int) -> list[int]:
     return sizes
 
 
+def _check_options(method: str, options: dict[str, Any]) -> None:
+    """Refuse what the sampler does not know, and what would break what is read from it."""
+    known = [name for name in inspect.signature(METHODS[method].run).parameters if name not in OWN]
+    unknown = [name for name in options if name not in known]
+    rule = f"be among {', '.join(known)} for {method!r}"
+    checks.require(not unknown, "options", rule, ", ".join(unknown))
+
+
 def _first(space: Space, start: Any, num_chains: int, seed: tf.Tensor) -> tf.Tensor:
     """Where chains start, [num_chains, size]."""
     if start is None:
         return unit_normal(space.size, space.dtype).sample(num_chains, seed)
     if isinstance(start, Normal):
         return start.sample(num_chains, seed)
-    x = space.vector(start)
+    x = space.vector(start, "start")
     fits = x.shape.rank == 1 or tuple(x.shape) == (num_chains, space.size)
     rule = f"be of one point, or of one for each of {num_chains} chains"
     checks.require(fits, "start", rule, f"points of shape {x.shape[:-1]}")

@@ -1,7 +1,6 @@
 """Parameters of any shapes and bounds, as one vector without bounds."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,86 +9,8 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike, cast
-
-
-@dataclasses.dataclass(frozen=True)
-class Parameter:
-    """One tensor of parameters.
-
-    Args:
-        shape: Its shape.
-        low: What it stays above, a number or an array that broadcasts to the shape; None for no
-            bound.
-        high: What it stays below, likewise.
-
-    Raises:
-        ValueError: If a bound is not finite or does not fit the shape, or `low` is not below
-            `high`.
-    """
-
-    shape: tuple[int, ...] = ()
-    low: Any = None
-    high: Any = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(side) for side in self.shape))
-        checks.require(min(self.shape, default=1) > 0, "shape", "be of positive sides", self.shape)
-        for name in ("low", "high"):
-            if (bound := getattr(self, name)) is not None:
-                checks.finite(bound, name, "Write None for no bound.")
-                rule = f"broadcast to the shape {self.shape}"
-                sides = np.shape(bound)
-                last = self.shape[len(self.shape) - len(sides) :]
-                fits = len(sides) <= len(self.shape) and all(
-                    side in (1, whole) for side, whole in zip(sides, last, strict=True)
-                )
-                checks.require(fits, name, rule, bound)
-        if self.low is not None and self.high is not None:
-            is_below = bool(np.all(np.asarray(self.low) < np.asarray(self.high)))
-            checks.require(is_below, "low", f"be below high, {self.high}", self.low)
-
-    @property
-    def size(self) -> int:
-        """Numbers in the tensor."""
-        return math.prod(self.shape)
-
-    def bounded(self, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The tensor from numbers on the real line, and the logarithms of its slopes.
-
-        Args:
-            u: Shape [..., *shape].
-
-        Returns:
-            Both of the same shape: u itself without bounds, an exponential from one bound, a
-            logistic function between two.
-        """
-        low, high = (None if b is None else cast(b, u.dtype) for b in (self.low, self.high))
-        if low is None and high is None:
-            return u, tf.zeros_like(u)
-        if low is None:
-            return high - tf.exp(u), u
-        if high is None:
-            return low + tf.exp(u), u
-        slope = tf.math.log(high - low) + tf.math.log_sigmoid(u) + tf.math.log_sigmoid(-u)
-        return low + (high - low) * tf.sigmoid(u), slope
-
-    def unbounded(self, value: tf.Tensor) -> tf.Tensor:
-        """Numbers on the real line from the tensor, the inverse of `bounded`.
-
-        Args:
-            value: Shape [..., *shape].
-
-        Returns:
-            The same shape; infinite on a bound, and no number beyond.
-        """
-        low, high = (None if b is None else cast(b, value.dtype) for b in (self.low, self.high))
-        if low is None and high is None:
-            return value
-        if low is None:
-            return tf.math.log(high - value)
-        if high is None:
-            return tf.math.log(value - low)
-        return tf.math.log(value - low) - tf.math.log(high - value)
+from flowpm_ext.inference.chains import require_one_each
+from flowpm_ext.inference.parameter import Parameter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,51 +63,68 @@ class Space:
         """
         return self._mapped(u)[0]
 
-    def vector(self, values: Any) -> tf.Tensor:
+    def vector(self, values: Any, name: str = "values") -> tf.Tensor:
         """Vectors from parameters, the inverse of `values`.
 
         Args:
             values: Structure of tensors [..., *shape] with the same leading axes.
+            name: What messages call it.
 
         Returns:
             Shape [..., size].
 
         Raises:
-            ValueError: If a tensor has another shape, or is not inside of its bounds.
+            ValueError: If the structure or a shape is another, or a number is not finite or not
+                inside of its bounds.
 
         References:
             Carpenter et al. 2017, J. Stat. Softw. 76, 1.
         """
-        tf.nest.assert_same_structure(self.parameters, values)
-        parts = []
-        for leaf, value in zip(self.leaves, tf.nest.flatten(values), strict=True):
-            value = cast(value, self.dtype)
-            lead = value.shape.rank - len(leaf.shape)
-            fits = lead >= 0 and tuple(value.shape[lead:]) == leaf.shape
-            checks.require(fits, "values", f"end in the shape {leaf.shape}", value.shape)
-            u = leaf.unbounded(value)
-            inside = f"be inside of ({leaf.low}, {leaf.high})"
-            is_inside = tf.is_symbolic_tensor(u) or bool(np.all(np.isfinite(u)))
-            checks.require(is_inside, "values", inside, value)
-            parts.append(tf.reshape(u, [*value.shape[:lead], leaf.size]))
+        wanted, given = (_paths(structure) for structure in (self.parameters, values))
+        rule = f"have the parts {_listed(wanted)}"
+        checks.require(given == wanted, name, rule, _listed(given))
+        parts = [
+            self._flat(leaf, value, f"{name}{path}")
+            for leaf, value, path in zip(self.leaves, tf.nest.flatten(values), given, strict=True)
+        ]
         return tf.concat(parts, axis=-1)
 
-    def log_prob(self, function: Callable[[Any], tf.Tensor]) -> Callable[..., tf.Tensor]:
+    def log_prob(
+        self, function: Callable[[Any], tf.Tensor], with_slopes: bool = True
+    ) -> Callable[..., tf.Tensor]:
         """The same density over vectors.
 
         Args:
             function: Gives log densities [num_chains] of structures of tensors
                 [num_chains, *shape].
+            with_slopes: Whether the slopes of the map count, so that it is the same distribution;
+                without them values are those of `function`.
 
         Returns:
-            Function of vectors [num_chains, size].
+            Function of vectors [num_chains, size], which raises a ValueError where `function`
+            does not give one number for each of them.
         """
 
         def of_vector(u: tf.Tensor) -> tf.Tensor:
             values, log_slope = self._mapped(u)
-            return tf.convert_to_tensor(function(values)) + log_slope
+            value = tf.convert_to_tensor(function(values))
+            # Before the sum, which would make one number for all chains one for each.
+            require_one_each(value, u.shape[:-1])
+            return value + log_slope if with_slopes else value
 
         return of_vector
+
+    def _flat(self, leaf: Parameter, value: Any, name: str) -> tf.Tensor:
+        """Numbers on the real line of one parameter, [..., leaf.size]."""
+        value = cast(value, self.dtype)
+        lead = value.shape.rank - len(leaf.shape)
+        fits = lead >= 0 and tuple(value.shape[lead:]) == leaf.shape
+        checks.require(fits, name, f"end in the shape {leaf.shape}", value.shape)
+        checks.finite(value, name)
+        u = leaf.unbounded(value)
+        is_inside = tf.is_symbolic_tensor(u) or bool(np.all(np.isfinite(u)))
+        checks.require(is_inside, name, f"be inside of ({leaf.low}, {leaf.high})", value)
+        return tf.reshape(u, [*value.shape[:lead], leaf.size])
 
     def _mapped(self, u: TensorLike) -> tuple[Any, tf.Tensor]:
         """Parameters, and the logarithm of the volume that one of the vectors makes, [...]."""
@@ -200,3 +138,23 @@ class Space:
             if leaf.low is not None or leaf.high is not None:
                 log_slope += tf.reduce_sum(tf.reshape(slope, part.shape), axis=-1)
         return tf.nest.pack_sequence_as(self.parameters, values), log_slope
+
+
+def _paths(structure: Any, at: str = "") -> list[str]:
+    """How each leaf is reached, in the order of the vector."""
+    if isinstance(structure, dict):
+        parts = [(f"{at}[{key!r}]", structure[key]) for key in sorted(structure)]
+    elif hasattr(structure, "_fields"):
+        parts = [(f"{at}.{name}", part) for name, part in structure._asdict().items()]
+    elif isinstance(structure, list | tuple):
+        parts = [(f"{at}[{number}]", part) for number, part in enumerate(structure)]
+    else:  # a leaf, or what only `tf.nest` sees through
+        return [at] * len(tf.nest.flatten(structure))
+    return [path for name, part in parts for path in _paths(part, name)]
+
+
+def _listed(paths: list[str]) -> str:
+    """A few of them, in words."""
+    return ", ".join(path or "(a tensor)" for path in paths[:8]) + (
+        ", ..." if len(paths) > 8 else ""
+    )

@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, standard_normal
+from flowpm_ext.inference.chains import require_one_each
 from flowpm_ext.inference.path_integral import path_weights
 
 LogProb = Callable[..., tf.Tensor]
 # Difference of the integrals by all points and by every other, whose error is 16 times larger.
 CLEAR = 1.0
+MAX_ENERGY = 1000.0  # gain in energy after which the integrator has lost the density
 
 
 class ChainState(NamedTuple):
@@ -42,10 +44,7 @@ def evaluated(log_prob: LogProb, score: LogProb | None, x: tf.Tensor, args: tupl
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = log_prob(x, *args)
-    checks.require(
-        value.shape.is_compatible_with(x.shape[:1]),
-        "log_prob", f"give one number for each of {x.shape[0]} chains", value,
-    )  # fmt: skip
+    require_one_each(value, x.shape[:1])
     gradient = tape.gradient(value, x, unconnected_gradients="zero")
     if score is None:
         return ChainState(x, value, gradient, tf.zeros([0], x.dtype))
@@ -66,7 +65,7 @@ def proposal(
     root_mass: tf.Tensor,
     args: tuple,
     is_adjusted: bool = True,
-) -> tuple[ChainState, tf.Tensor]:
+) -> tuple[ChainState, tf.Tensor, tf.Tensor]:
     """One proposal for every chain, and the probabilities that it is accepted.
 
     Args:
@@ -83,7 +82,8 @@ def proposal(
             the proposal is finite.
 
     Returns:
-        Chains after the step, and probabilities [num_chains].
+        Chains after the step, probabilities [num_chains], and of how many chains the integrator
+        lost the energy.
     """
     dtype, num_chains = now.x.dtype, now.x.shape[0]
     jitter, uniform = tf.unstack(
@@ -107,7 +107,7 @@ def proposal(
         x, force = (tf.reshape(part.stack(), [-1, num_chains, now.x[0].shape.num_elements()])
                     for part in path)  # fmt: skip
         gain += _clear_work(x, force, weights[:, : num_leaps + 1, : num_leaps + 1])
-    is_finite = tf.math.is_finite(gain)
+    is_finite, num_lost = tf.math.is_finite(gain), count_lost(gain)
     gain = tf.where(
         is_finite, gain if is_adjusted else tf.zeros_like(gain), tf.cast(-np.inf, dtype)
     )
@@ -119,7 +119,20 @@ def proposal(
 
     chosen = tf.nest.map_structure(choose, end[:3], now[:3])
     held = now.score if score is None else choose(end.score, now.score)
-    return ChainState(*chosen, held), acceptance
+    return ChainState(*chosen, held), acceptance, num_lost
+
+
+def count_lost(gain: tf.Tensor) -> tf.Tensor:
+    """How many gains in log density are those of an integrator that has lost it.
+
+    Args:
+        gain: Shape [num_chains]; what is no number is lost too.
+
+    Returns:
+        int32 scalar.
+    """
+    is_followed = tf.math.is_finite(gain) & (gain > -MAX_ENERGY)
+    return tf.reduce_sum(tf.cast(~is_followed, tf.int32))
 
 
 def work_weights(num_leaps: int) -> np.ndarray:

@@ -11,9 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core.seeds import fold, standard_normal, standard_uniform
-from flowpm_ext.inference.trajectory import ChainState, LogProb, evaluated, kinetic
-
-MAX_ENERGY = 1000.0  # gain in energy after which the integrator has lost the density
+from flowpm_ext.inference.trajectory import MAX_ENERGY, ChainState, LogProb, evaluated, kinetic
 
 
 class Point(NamedTuple):
@@ -142,7 +140,7 @@ def _with_leaf(
     at = evaluated(log_prob, None, tree.edge.x + size * p, args)
     at = at._replace(score=tree.candidate.score)
     p += 0.5 * size * at.gradient
-    gain = at.log_prob - kinetic(p) - energy
+    gain = _gain(at, p, energy)
     is_followed = gain > -MAX_ENERGY  # not where it is no number
     gain = tf.where(is_followed, gain, tf.cast(-np.inf, gain.dtype))
     log_candidate = tf.reduce_logsumexp(tf.stack([tree.log_candidate, gain]), axis=0)
@@ -157,6 +155,11 @@ def _with_leaf(
         is_divergent=~is_followed,
     )  # fmt: skip
     return grown, is_growing & (leaf == tf.bitwise.left_shift(1, tree.depth))
+
+
+def _gain(at: ChainState, p: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
+    """Logarithm of the weight of a leaf in units of that of the start, [num_chains]."""
+    return at.log_prob - kinetic(p) - energy
 
 
 def _turning(

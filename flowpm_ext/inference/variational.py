@@ -11,12 +11,13 @@ from tqdm import tqdm
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, standard_normal
 from flowpm_ext.inference.chains import require_finite_start
-from flowpm_ext.inference.coordinates import Normal, in_coordinates, unit_normal
+from flowpm_ext.inference.coordinates import Normal, checked_normal, in_coordinates, unit_normal
 from flowpm_ext.inference.families import FAMILIES, AbstractFamily, FullRank, MeanField
-from flowpm_ext.inference.importance import Importance, importance
+from flowpm_ext.inference.importance import FEWEST, Importance, importance
 from flowpm_ext.inference.space import Space
 
 BLOCK = 50  # steps in one call
+LEAST_BLOCKS = 5  # whose scatter says how well their mean is known
 DECAY = (0.9, 0.999)  # of the moments of Adam
 
 
@@ -29,8 +30,8 @@ class Variational(NamedTuple):
     space: Space
     elbo: float  # bound of the log evidence from below, at the end
     elbo_error: float
-    # Change of the bound over the last fifth of the steps, in standard errors: below 2 or 3
-    # where the fit has converged.
+    # Change of the bound over the last fifth of the steps, or the last 500, in standard errors:
+    # below 2 or 3 where the fit has converged; infinite where there are fewer.
     drift: float
     importance: Importance  # of weighted draws: evidence, effective size of a draw, k_hat
     history: np.ndarray  # [num_blocks], the bound as it rose
@@ -91,7 +92,7 @@ def fit_variational(
         num_steps: Steps of Adam, rounded up to 50; their length falls to zero along a cosine.
         batch_size: Draws in each.
         learning_rate: First length of steps, in coordinates of the start.
-        num_draws: Draws that the bound and the weights are of, at the end.
+        num_draws: Draws that the bound and the weights are of, at the end; 25 or more.
         seed: An integer, or a stateless seed of shape [2].
         progress: Whether to show a progress bar.
         jit_compile: Whether XLA compiles the steps.
@@ -100,8 +101,9 @@ def fit_variational(
         `Variational`.
 
     Raises:
-        ValueError: If an option is unknown or not positive, the posterior is not finite around
-            the start, or the fit fails.
+        ValueError: If an option is unknown, not positive or too small, the start does not fit,
+            the posterior is not finite around it, `log_prob` gives another shape, or the fit
+            fails.
 
     References:
         Kucukelbir et al. 2017, arXiv:1603.00788; Roeder, Wu & Duvenaud 2017, arXiv:1703.09194
@@ -111,6 +113,7 @@ def fit_variational(
         checks.one_of(family, "family", tuple(FAMILIES))
         family = FAMILIES[family]()
     checks.positive_integers(num_steps=num_steps, batch_size=batch_size, num_draws=num_draws)
+    checks.require(num_draws >= FEWEST, "num_draws", f"be {FEWEST} or more", num_draws)
     checks.positive(learning_rate, "learning_rate")
     at = _coordinates(space, start)
     inner = in_coordinates(space.log_prob(log_prob))
@@ -122,7 +125,8 @@ def fit_variational(
     num_blocks = -(-num_steps // BLOCK)
     fit = _Fit(family, density, space.size, batch_size, learning_rate, num_blocks, jit_compile)
     z = standard_normal([batch_size, space.size], fold(seed, 1), space.dtype)
-    require_finite_start(density(family.forward(weights, z)[0]))
+    first = density(family.forward(weights, z)[0])
+    require_finite_start(first, "Give a `start` around which the density is above zero.")
     weights, history = fit.run(weights, fold(seed, 2), progress)
     z = standard_normal([num_draws, space.size], fold(seed, 3), space.dtype)
     w, log_volume = family.forward(weights, z)
@@ -209,9 +213,13 @@ class _Fit:
 def _coordinates(space: Space, start: Any) -> Normal:
     """Coordinates in which the fit begins at the unit normal density."""
     if isinstance(start, Normal):
-        return start
+        return checked_normal(start, space.size, space.dtype)
     unit = unit_normal(space.size, space.dtype)
-    return unit if start is None else unit._replace(mean=space.vector(start))
+    if start is None:
+        return unit
+    mean = space.vector(start, "start")
+    checks.require(mean.shape.rank == 1, "start", "be one point", f"points of {mean.shape[:-1]}")
+    return unit._replace(mean=mean)
 
 
 def _composed(outer: Normal, inner: Normal) -> Normal:
@@ -227,10 +235,10 @@ def _composed(outer: Normal, inner: Normal) -> Normal:
 
 
 def _drift(history: np.ndarray) -> float:
-    """Change of the bound over the last fifth, over its standard error."""
-    num = max(2, len(history) // 10)
+    """Change of the bound between the last two parts of a fit, over its standard error."""
+    num = max(LEAST_BLOCKS, len(history) // 10)
     if len(history) < 2 * num:
         return math.inf
     last, before = history[-num:], history[-2 * num : -num]
-    error = math.sqrt((np.var(last) + np.var(before)) / num)
+    error = math.sqrt((np.var(last, ddof=1) + np.var(before, ddof=1)) / num)
     return float(abs(last.mean() - before.mean()) / max(error, 1e-12))

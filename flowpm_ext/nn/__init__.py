@@ -1,6 +1,7 @@
 """Keras blocks of any dimension, with periodic, reflecting or zero padding."""
 
 from flowpm_ext.nn.convolution import Convolution, pad
+from flowpm_ext.nn.decay import decaying_adam
 from flowpm_ext.nn.epoch_bar import EpochBar
 from flowpm_ext.nn.level_unet import LevelUNet
 from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
@@ -24,6 +25,7 @@ __all__ = [
     "SpectralNorm",
     "UNet",
     "WeightAverage",
+    "decaying_adam",
     "pad",
     "turned",
 ]

@@ -7,7 +7,7 @@ import keras
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import integer_seed
-from flowpm_ext.nn import EpochBar
+from flowpm_ext.nn import EpochBar, decaying_adam
 from lfi.chains import with_suffix
 from lfi.commands import require_new
 from lfi.lens_finder.calibration import reliability
@@ -41,7 +41,7 @@ def lenses(options: argparse.Namespace) -> None:
         simulate_stamps(num, integer_seed(options.seed, 1 + number), survey)
         for number, num in enumerate((options.stamps, *2 * [max(options.stamps // 4, 100)]))
     )
-    finder.compile(decaying_adam(options.epochs * -(-len(train) // BATCH)))
+    finder.compile(decaying_adam(LEARNING_RATE, options.epochs * -(-len(train) // BATCH)))
     finder.fit(train, batch_size=BATCH, epochs=options.epochs, verbose=0, callbacks=[EpochBar()])
     finder.calibrate(held)
     finder.save(files[0])
@@ -55,16 +55,3 @@ def lenses(options: argparse.Namespace) -> None:
     error = found["errors"]["roc_area"]
     print(f"of {len(test)} stamps not trained on: ROC area {found['roc_area']:.4f} ± {error:.4f}")
     print(f"network, scores and figure: {', '.join(map(str, files))}")
-
-
-def decaying_adam(num_steps: int) -> keras.optimizers.Optimizer:
-    """What lens finders are trained by: steps that fall to a hundredth along half a cosine.
-
-    Args:
-        num_steps: Number of updates.
-
-    Returns:
-        The optimiser.
-    """
-    decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, num_steps, alpha=0.01)
-    return keras.optimizers.Adam(decay)

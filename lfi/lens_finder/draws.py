@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import stateless_seed
+from flowpm_ext.core.seeds import standard_uniform
 
 # Position of each band along the spectrum, for colours that are redder or bluer as a whole.
 TILT = {"u": 1.6, "g": 1.0, "r": 0.45, "i": 0.0, "z": -0.3, "y": -0.5}
@@ -22,14 +22,8 @@ class Draws:
     """
 
     def __init__(self, num: int, seed: int | tf.Tensor, dtype: tf.DType) -> None:
-        # All at once: each call of a generator is long to compile. Bits, because floating
-        # numbers of TensorFlow differ under XLA.
-        shape = [MOST, num]
-        bits = tf.random.stateless_uniform(
-            shape, stateless_seed(seed), None, None, tf.uint32, alg="philox"
-        )
-        # 23 of them, so that none is one.
-        self.parts = (tf.cast(tf.bitwise.right_shift(bits, 9), dtype) + 0.5) * 2.0**-23
+        # All at once: each call of a generator is long to compile.
+        self.parts = standard_uniform([MOST, num], seed, dtype)
         self.dtype, self.count = dtype, 0
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *sides: int) -> tf.Tensor:

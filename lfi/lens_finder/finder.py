@@ -9,8 +9,9 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold
 from flowpm_ext.nn import OwnLoss, turned
+from lfi.bands import check_bands
 from lfi.lens_finder.calibration import platt_scaling
-from lfi.lens_finder.labels import checked_labels
+from lfi.lens_finder.labels import labels_of
 from lfi.lens_finder.network import SIZES, DeepLens
 from lfi.lens_finder.stamps import Stamps
 
@@ -54,8 +55,7 @@ class LensFinder(OwnLoss, keras.Model):
         super().__init__(**options)
         checks.positive_integers(side=side)
         checks.one_of(size, "size", tuple(SIZES))
-        differ = isinstance(bands, str) and 0 < len(bands) == len(set(bands))
-        checks.require(differ, "bands", "be different letters", bands)
+        check_bands(bands)
         self.bands, self.side, self.size, self.augment, self.seed = bands, side, size, augment, seed
         self.network = DeepLens(**SIZES[size]._asdict())
         self.head = keras.layers.Dense(1)
@@ -142,13 +142,13 @@ class LensFinder(OwnLoss, keras.Model):
             ValueError: If stamps do not fit or are not finite, or labels are of one class.
         """
         if not isinstance(x, tf.data.Dataset):
-            x, y = self.checked(x), checked_labels(x, y)
+            x, y = self.checked(x), labels_of(x, y)
             if not float(self.is_adapted):
                 self.adapt(x)
         checks.require(bool(float(self.is_adapted)), "x", "be an array, or follow `adapt`", x)
         held = options.get("validation_data")
         if isinstance(held, Stamps):
-            options["validation_data"] = self.checked(held), checked_labels(held)
+            options["validation_data"] = self.checked(held), labels_of(held)
         self.slope.assign(1.0)  # the calibration is that of other weights
         self.offset.assign(0.0)
         return super().fit(x, y, **options)
@@ -193,7 +193,7 @@ class LensFinder(OwnLoss, keras.Model):
             ValueError: If stamps do not fit or are not finite, or labels are of one class.
         """
         if isinstance(x, Stamps | np.ndarray):
-            x, y = self.checked(x), checked_labels(x, y)
+            x, y = self.checked(x), labels_of(x, y)
         return super().evaluate(x, y, verbose=verbose, **options)
 
     def logits(self, x: Any, batch_size: int = 512) -> np.ndarray:
@@ -212,8 +212,7 @@ class LensFinder(OwnLoss, keras.Model):
         References:
             Platt 1999, Advances in Large Margin Classifiers, 61.
         """
-        raw = self.head(self.features(x, batch_size)).numpy()[:, 0]
-        return float(self.slope) * raw + float(self.offset)
+        return float(self.slope) * self._raw_logits(x, batch_size) + float(self.offset)
 
     def features(self, x: Any, batch_size: int = 512) -> np.ndarray:
         """What the last layer sees of stamps.
@@ -256,10 +255,8 @@ class LensFinder(OwnLoss, keras.Model):
         References:
             Platt 1999, Advances in Large Margin Classifiers, 61; Guo et al. 2017, arXiv:1706.04599.
         """
-        y = checked_labels(x, y)
-        self.slope.assign(1.0)
-        self.offset.assign(0.0)
-        found = platt_scaling(self.logits(x), y)
+        # What is refused leaves the calibration that there was.
+        found = platt_scaling(self._raw_logits(x), labels_of(x, y))
         self.slope.assign(found[0])
         self.offset.assign(found[1])
         return found
@@ -288,6 +285,10 @@ class LensFinder(OwnLoss, keras.Model):
     def get_config(self) -> dict[str, Any]:
         names = "name", "bands", "side", "size", "augment", "seed"
         return {name: getattr(self, name) for name in names}
+
+    def _raw_logits(self, x: Any, batch_size: int = 512) -> np.ndarray:
+        """Before the calibration, [num]."""
+        return self.head(self.features(x, batch_size)).numpy()[:, 0]
 
     def _features(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         self._check_shape(x.shape)

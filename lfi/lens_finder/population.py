@@ -34,8 +34,8 @@ class Population:
         seeing_scatter: Standard deviation of the logarithm of the seeing.
 
     Raises:
-        ValueError: If a range is empty or not positive, or parts do not lie in [0, 1] and sum to
-            one.
+        ValueError: If a number is not finite, a range is empty or not positive, or parts do not lie
+            in [0, 1] and sum to one.
 
     References:
         Collett 2015, arXiv:1507.02657 (populations of lenses and sources).
@@ -50,11 +50,19 @@ class Population:
     seeing_scatter: float = 0.05
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            checks.finite(value, field.name)
+            # Hashable, whatever they were: functions are compiled once for each population.
+            plain = tuple(map(float, value)) if np.ndim(value) else float(value)
+            object.__setattr__(self, field.name, plain)
         checks.in_range(self.lens_fraction, "lens_fraction", 0, 1)
         checks.in_range(self.impostors, "impostors", 0, 1)
-        is_whole = len(self.impostors) == 4 and math.isclose(sum(self.impostors), 1)
+        is_whole = np.shape(self.impostors) == (4,) and math.isclose(sum(self.impostors), 1)
         checks.require(is_whole, "impostors", "be 4 parts of one", self.impostors)
         for name in ("einstein_radius_arcsec", "source_magnitude"):
+            is_range = np.shape(getattr(self, name)) == (2,)
+            checks.require(is_range, name, "be a least and a largest number", getattr(self, name))
             checks.positive(getattr(self, name), name)
             checks.increasing(getattr(self, name), name)
         checks.positive(self.source_offset, "source_offset")

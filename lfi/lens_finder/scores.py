@@ -7,6 +7,7 @@ from scipy import stats
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import generator
+from lfi.lens_finder.labels import checked_labels
 
 
 class Score(NamedTuple):
@@ -175,14 +176,10 @@ def checked_scores(
         None: checks alone.
     """
     checks.finite(scores, name)
-    scores, labels = (np.asarray(x, np.float64) for x in (scores, labels))
+    scores = np.asarray(scores, np.float64)
     column = scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)
     checks.require(column, name, "have shape [num] or [num, 1]", f"shape {scores.shape}")
-    rule = f"be one for each of {scores.size} stamps"
-    checks.require(labels.size == scores.size, "labels", rule, f"shape {labels.shape}")
-    both = set(np.unique(labels)) == {0.0, 1.0}
-    checks.require(both, "labels", "be 0 and 1, with some of both", np.unique(labels))
-    return scores.ravel(), labels.ravel() > 0
+    return scores.ravel(), checked_labels(labels, scores.size)
 
 
 def _ranked(lenses: np.ndarray, others: np.ndarray) -> dict[str, float]:

@@ -38,7 +38,7 @@ def shift_test(
         usual: `Stamps` or images like those it was trained on, but others: at least 80 groups.
         new: `Stamps` or images, at least one group; what is left of the last one is not used.
         group: Stamps in a group.
-        seed: Of the order of usual stamps.
+        seed: Of the order of stamps, so that groups are alike however stamps come.
         level: p-value below which to warn.
 
     Returns:
@@ -55,10 +55,9 @@ def shift_test(
     for name, value, number in (("usual", usual, least), ("new", new, group)):
         rule = f"hold at least {number} stamps for groups of {group}"
         checks.require(len(value) >= number, name, rule, len(value))
-    features = finder.features(usual)
-    order = np.random.default_rng(seed).permutation(len(features))
-    components = _principal(features)
-    means = [_means(x @ components, group) for x in (features[order], finder.features(new))]
+    both, rng = [finder.features(x) for x in (usual, new)], np.random.default_rng(seed)
+    components = _principal(both[0])
+    means = [_means(rng.permutation(x) @ components, group) for x in both]
     names = [f"component {i}" for i in range(components.shape[1])]
     found = misspecification(*means, seed=seed, names=names)
     p_value = min(1.0, 2 * float(np.mean(found.p_value)))

@@ -8,14 +8,13 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import standard_normal
+from lfi.bands import LSST_DEPTH, check_bands
 
 ZERO_POINT = 27.0  # AB magnitude of what has a flux of one
-# Of each band: full width at half maximum of point sources (arcsec); their 5-sigma depth after one
-# year of LSST (AB); dark sky (AB per square arcsec): Ivezic et al. 2019, arXiv:0805.2366, table 2.
-BANDS = {
-    "u": (0.90, 24.8, 22.96), "g": (0.85, 26.1, 22.26), "r": (0.81, 26.3, 21.20),
-    "i": (0.79, 25.6, 20.48), "z": (0.77, 24.8, 19.60), "y": (0.76, 23.6, 18.61),
-}  # fmt: skip
+# Of each band of LSST: full width at half maximum of point sources (arcsec), and dark sky (AB per
+# square arcsec): Ivezic et al. 2019, arXiv:0805.2366, table 2.
+SEEING = {"u": 0.90, "g": 0.85, "r": 0.81, "i": 0.79, "z": 0.77, "y": 0.76}
+SKY = {"u": 22.96, "g": 22.26, "r": 21.20, "i": 20.48, "z": 19.60, "y": 18.61}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,9 @@ class ImagingSurvey:
         seeing_arcsec: Full width at half maximum of point sources in each band; that of LSST by
             default.
         depth: AB magnitude of point sources at 5 sigma in each band; that of one year of LSST by
-            default.
+            default. By convention point sources cover 2.266 FWHM**2 for it, as one Gaussian does:
+            those of the stamps have wings, are spread by the pixels, and reach 5 sigma when they
+            are 0.1 magnitudes brighter.
         oversampling: Points along each side of a pixel where light is evaluated.
 
     Raises:
@@ -50,12 +51,10 @@ class ImagingSurvey:
     def __post_init__(self) -> None:
         checks.positive_integers(side=self.side, oversampling=self.oversampling)
         checks.positive(self.pixel_size_arcsec, "pixel_size_arcsec")
-        known = 0 < len(self.bands) == len(set(self.bands)) and set(self.bands) <= set(BANDS)
-        rule = f"be different letters of {''.join(BANDS)!r}"
-        checks.require(known, "bands", rule, self.bands)
-        for number, name in enumerate(("seeing_arcsec", "depth")):
+        check_bands(self.bands, "".join(SKY))
+        for name, table in (("seeing_arcsec", SEEING), ("depth", LSST_DEPTH)):
             given = getattr(self, name)
-            given = [BANDS[band][number] for band in self.bands] if given is None else given
+            given = [table[band] for band in self.bands] if given is None else given
             checks.positive(given, name)
             rule = f"be a number for each of {len(self.bands)} bands"
             checks.require(np.shape(given) == (len(self.bands),), name, rule, given)
@@ -91,7 +90,7 @@ class ImagingSurvey:
     @property
     def sky_flux(self) -> np.ndarray:
         """Flux of the dark sky in a pixel, [num_bands]."""
-        brightness = np.array([BANDS[band][2] for band in self.bands])
+        brightness = np.array([SKY[band] for band in self.bands])
         return 10 ** (0.4 * (ZERO_POINT - brightness)) * self.pixel_size_arcsec**2
 
     def variance(self, images: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ NUM_TREES, LEAST_IN_LEAF, NUM_NEIGHBOURS = 60, 5, 25
 class FixedEdges:
     """Galaxies in the bin of redshift that a classifier thinks they are in.
 
-    It has the methods of `BinClassifier`.
+    It has `fit`, `predict` and `assign`, as `BinClassifier` does.
 
     Args:
         num_bins: Number of bins.
@@ -63,7 +63,7 @@ class FixedEdges:
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Probability of each bin, [num_galaxies, num_bins]."""
         checks.require(self.model is not None, "model", "be trained by `fit` first", None)
-        checks.finite(x, "x")
+        check_features(x)
         found = np.zeros((len(x), self.num_bins), np.float32)
         found[:, self.model.classes_] = self.model.predict_proba(np.asarray(x))
         return found
@@ -87,17 +87,18 @@ class FixedEdges:
         return make_pipeline(RobustScaler(), KNeighborsClassifier(NUM_NEIGHBOURS))
 
 
-def check_features(x: np.ndarray, redshift: np.ndarray) -> None:
+def check_features(x: np.ndarray, redshift: np.ndarray | None = None) -> None:
     """Refuse features that are not finite, or do not go with the redshifts.
 
     Args:
         x: What was received.
-        redshift: The redshifts.
+        redshift: The redshifts, where they are known.
 
     Raises:
         ValueError: If so.
     """
     checks.rank(x, "x", 2)
     checks.finite(x, "x", "Write 30 for magnitudes of what is not detected.")
-    rule = f"have a row for each of {len(redshift)} redshifts"
-    checks.require(len(x) == len(redshift), "x", rule, f"shape {np.shape(x)}")
+    if redshift is not None:
+        rule = f"have a row for each of {len(redshift)} redshifts"
+        checks.require(len(x) == len(redshift), "x", rule, f"shape {np.shape(x)}")

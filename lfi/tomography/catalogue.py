@@ -9,6 +9,7 @@ import numpy as np
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
+from lfi.bands import check_bands
 from lfi.dataset import opened
 
 UNDETECTED = 30.0  # magnitude, and its error, of what is not detected
@@ -78,14 +79,16 @@ def read_catalogue(path: str | os.PathLike, bands: str = "griz") -> Catalogue:
 
     Args:
         path: File with `redshift_true`, and `X_mag` and `X_mag_err` for each band X.
-        bands: Letters of the bands to read.
+        bands: Letters of the bands to read, each once.
 
     Returns:
         The catalogue.
 
     Raises:
-        ValueError: If the file cannot be read, lacks something or holds NaN.
+        ValueError: If the file cannot be read, lacks something or holds NaN, or a band is twice
+            there.
     """
+    check_bands(bands)
     with opened(pathlib.Path(path), LAYOUT) as file:
         names = [REDSHIFT, *(f"{b}_{kind}" for kind in ("mag", "mag_err") for b in bands)]
         missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]

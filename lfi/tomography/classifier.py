@@ -23,6 +23,7 @@ from flowpm_ext.cosmology.tomography import (
 from flowpm_ext.nn import OwnLoss
 from lfi.tomography.baselines import check_features
 from lfi.tomography.scores import check_redshifts, redshift_edges
+from lfi.tomography.warm_start import warm_start
 
 CLIP = 5.0  # quartile ranges from the median: undetected is far away, but not at infinity
 REJECTED = -1
@@ -89,8 +90,9 @@ class BinClassifier(OwnLoss, keras.Model):
             )
             for number, size in enumerate(sizes)
         ]  # fmt: skip
-        self.temperature = self.add_weight(
-            shape=(), initializer="ones", trainable=False, name="temperature"
+        self.temperature, self.is_adapted = (
+            self.add_weight(shape=(), initializer=start, trainable=False, name=name)
+            for name, start in (("temperature", "ones"), ("is_adapted", "zeros"))
         )
 
     def build(self, shape: tuple[int | None, ...]) -> None:
@@ -112,12 +114,15 @@ class BinClassifier(OwnLoss, keras.Model):
         Returns:
             Shape [num_galaxies, num_bins]; rows sum to one, or less where galaxies may be left out.
         """
-        return tf.nn.softmax(self._logits(x) / self.temperature)[:, : self.num_bins]
+        return tf.nn.softmax(self.logits(x) / self.temperature)[:, : self.num_bins]
 
     def fit(
         self, x: Any, redshift: Any, epochs: int = 150, validation_data: Any = None, **options: Any
     ) -> keras.callbacks.History:
         """Train on galaxies with redshifts; all of them are one batch.
+
+        The first call learns centres and scales of the features and begins with the warm start;
+        others go on from the weights that there are.
 
         Args:
             x: Photometric features, shape [num_galaxies, num_features].
@@ -130,18 +135,20 @@ class BinClassifier(OwnLoss, keras.Model):
             The history.
 
         Raises:
-            ValueError: If something is not finite, there are fewer galaxies than bins, or all have
-                the same redshift.
+            ValueError: If something is not finite, there are fewer galaxies than bins, all have
+                the same redshift, or the features are others than those of the first call.
         """
-        check_features(x, redshift)
+        self._check(x, redshift)
         check_redshifts(redshift, self.num_bins)
         if self.spectra is None:
             self.spectra = challenge_spectra(num_ell=25)
         x, slice_of, redshift = self._in_order(x, redshift)
-        self._adapt(x)
-        self._warm_start(x, redshift)
+        if not self.is_trained:
+            self._adapt(x)
+            cuts = redshift_edges(redshift, self.num_bins)
+            warm_start(self, x, np.searchsorted(cuts, redshift, side="right"))
         if validation_data is not None:
-            check_features(*validation_data)
+            self._check(*validation_data)
             held = self._in_order(*validation_data)[:2]
             options |= {"validation_data": held, "validation_batch_size": len(held[0])}
         cooling = keras.callbacks.LambdaCallback(
@@ -152,6 +159,27 @@ class BinClassifier(OwnLoss, keras.Model):
             x, slice_of, batch_size=len(x), epochs=epochs, shuffle=False, callbacks=callbacks,
             **options,
         )  # fmt: skip
+
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+        """Minus the logarithm of the metric of galaxies that are one batch; see `score` for others.
+
+        Args:
+            x: Photometric features, shape [num_galaxies, num_features].
+            y: True redshifts, shape [num_galaxies]; or slices, integers, in order, as `fit` hands
+                them on for its `validation_data`.
+            **options: Of `keras.Model.evaluate`.
+
+        Returns:
+            As `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: If something is not finite, or the model is not trained.
+        """
+        if np.asarray(y).dtype.kind not in "iu":
+            self._require_trained()
+            self._check(x, y)
+            x, y, _ = self._in_order(x, y)
+        return super().evaluate(x, y, **options | {"batch_size": len(x)})
 
     def compute_loss(
         self,
@@ -176,12 +204,14 @@ class BinClassifier(OwnLoss, keras.Model):
             int [num_galaxies]; -1 for those that are left out.
 
         Raises:
-            ValueError: If a feature is not finite.
+            ValueError: If a feature is not finite, there are others than in training, or the model
+                is not trained.
 
         References:
             Zuntz et al. 2021, arXiv:2108.13418.
         """
-        checks.finite(x, "x", "Write 30 for magnitudes of what is not detected.")
+        self._require_trained()
+        self._check(x)
         weights = self.predict(np.asarray(x, np.float32), batch_size=8192, verbose=0)
         left = 1 - weights.sum(axis=1)
         chosen = np.argmax(weights, axis=1)
@@ -202,38 +232,37 @@ class BinClassifier(OwnLoss, keras.Model):
     def from_config(cls, config: dict[str, Any]) -> "BinClassifier":
         return cls(**config | {"survey": Survey(**config["survey"])})
 
-    def _logits(self, x: tf.Tensor) -> tf.Tensor:
+    def logits(self, x: tf.Tensor) -> tf.Tensor:
+        """What the softmax is of, for features [num_galaxies, num_features]."""
         x = tf.clip_by_value((x - self.centre) / self.scale, -CLIP, CLIP)
         for layer in self.stack:
             x = layer(x)
         return x
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether `fit` was called, so that the scales of the features are known."""
+        return bool(float(self.is_adapted))
+
+    def _require_trained(self) -> None:
+        checks.require(self.is_trained, "model", "be trained by `fit` first", None)
+
+    def _check(self, x: Any, redshift: Any = None) -> None:
+        """Refuse features that are not finite, or do not go with redshifts or those of before."""
+        check_features(x, redshift)
+        if self.is_trained:
+            num = self.centre.shape[0]
+            rule = f"have the {num} features of the training"
+            checks.require(np.shape(x)[1] == num, "x", rule, f"shape {np.shape(x)}")
+
     def _adapt(self, x: np.ndarray) -> None:
-        """Centres and scales of the features, once."""
+        """Centres and scales of the features."""
         if not self.built:
             self.build(x.shape)
-            low, middle, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
-            self.centre.assign(middle)
-            self.scale.assign(np.where(high > low, high - low, 1.0))
-
-    def _warm_start(self, x: np.ndarray, redshift: np.ndarray) -> None:
-        """Learn the bins of equal distance, as a classifier does."""
-        labels = np.searchsorted(redshift_edges(redshift, self.num_bins), redshift, side="right")
-        optimizer = keras.optimizers.Adam(2e-3)
-        variables = self.trainable_variables
-        optimizer.build(variables)
-
-        @tf.function
-        def step(x: tf.Tensor, label: tf.Tensor) -> None:
-            with tf.GradientTape() as tape:
-                each = tf.nn.sparse_softmax_cross_entropy_with_logits(label, self._logits(x))
-                loss = tf.reduce_mean(each)
-            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-
-        data = tf.data.Dataset.from_tensor_slices((x, labels.astype(np.int32)))
-        data = data.shuffle(len(x), seed=self.seed).batch(min(500, len(x)), drop_remainder=True)
-        for batch in data.repeat(self.warm_epochs):
-            step(*batch)
+        low, middle, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
+        self.centre.assign(middle)
+        self.scale.assign(np.where(high > low, high - low, 1.0))
+        self.is_adapted.assign(1.0)
 
     def _cool(self, part: float) -> None:
         first, last = (math.log(t) for t in self.temperatures)

@@ -3,14 +3,13 @@
 import argparse
 import pathlib
 
-import keras
 import numpy as np
 
 from flowpm_ext import hdf5
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import generator
 from flowpm_ext.cosmology.tomography import METRICS, SliceSpectra, challenge_spectra
-from flowpm_ext.nn import EpochBar
+from flowpm_ext.nn import EpochBar, decaying_adam
 from lfi.chains import with_suffix
 from lfi.commands import require_new
 from lfi.tomography.baselines import FixedEdges
@@ -19,7 +18,7 @@ from lfi.tomography.classifier import BinClassifier
 from lfi.tomography.scores import check_redshifts, score
 from lfi.tomography.spectra_file import read_spectra, write_spectra
 
-LEARNING_RATE = 1e-2
+LEARNING_RATE, LAST = 1e-2, 0.1  # of the steps, and part of it that is left at the end
 
 
 def tomography(options: argparse.Namespace) -> None:
@@ -46,7 +45,7 @@ def tomography(options: argparse.Namespace) -> None:
     model = BinClassifier(
         options.bins, options.metric, spectra, reject=options.reject, seed=options.seed
     )
-    model.compile(decaying_adam(options.epochs))
+    model.compile(decaying_adam(LEARNING_RATE, options.epochs, LAST))
     model.fit(x, train.redshift, epochs=options.epochs, verbose=0, callbacks=[EpochBar()])
     model.save(files[0])
     assigned = np.empty(len(order), np.int32)
@@ -65,19 +64,6 @@ def tomography(options: argparse.Namespace) -> None:
         found = score(each.assign(test.features), test.redshift, options.bins, spectra)
         print(f"{name:34}" + "".join(f"{found[kind]:10.1f}" for kind in METRICS))
     print(f"classifier and bins: {files[0]}, {files[1]}")
-
-
-def decaying_adam(epochs: int) -> keras.optimizers.Optimizer:
-    """What classifiers are trained by: steps that fall to a tenth along half a cosine.
-
-    Args:
-        epochs: Number of updates.
-
-    Returns:
-        The optimiser.
-    """
-    decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs, alpha=0.1)
-    return keras.optimizers.Adam(decay)
 
 
 def _spectra(options: argparse.Namespace) -> SliceSpectra:

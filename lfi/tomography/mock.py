@@ -9,13 +9,13 @@ import numpy as np
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import generator
+from lfi.bands import LSST_DEPTH, check_bands
 from lfi.tomography.catalogue import UNDETECTED, Catalogue
 
-# Middle (Angstrom), half width (Angstrom) and 5-sigma depth of point sources after one year of LSST
-# (AB): that of a visit, Ivezic et al. 2019, arXiv:0805.2366, table 2, with the visits of a year.
+# Middle and half width of the bands of LSST (Angstrom).
 BANDS = {
-    "u": (3671, 320, 24.8), "g": (4827, 700, 26.1), "r": (6223, 670, 26.3),
-    "i": (7546, 640, 25.6), "z": (8691, 520, 24.8), "y": (9710, 430, 23.6),
+    "u": (3671, 320), "g": (4827, 700), "r": (6223, 670),
+    "i": (7546, 640), "z": (8691, 520), "y": (9710, 430),
 }  # fmt: skip
 # n(z) = (1 - f) S1 + f S2 with S = z**a exp(-(z / z0)**b): a, b, z0 of both, and f.
 KINDS = {
@@ -36,7 +36,7 @@ def mock_catalogue(
     Args:
         num_galaxies: How many.
         seed: Of all that is random.
-        bands: Letters of "ugrizy".
+        bands: Different letters of "ugrizy".
         kind: "dc2" or "buzzard", whose n(z) is like that of this catalogue.
 
     Returns:
@@ -50,8 +50,7 @@ def mock_catalogue(
     """
     checks.positive_integers(num_galaxies=num_galaxies)
     checks.one_of(kind, "kind", tuple(KINDS))
-    known = bool(bands) and set(bands) <= set(BANDS)
-    checks.require(known, "bands", f"be letters of {''.join(BANDS)!r}", bands)
+    check_bands(bands, "".join(BANDS))
     rng = generator(seed)
     z = _redshifts(num_galaxies, kind, rng)
     magnitudes = _colours(z, "i" + bands, rng)
@@ -60,12 +59,31 @@ def mock_catalogue(
     return _observed(magnitudes, z, bands, rng)
 
 
-def _redshifts(num: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+def cumulative_redshifts(kind: str = "dc2") -> tuple[np.ndarray, np.ndarray]:
+    """The n(z) of a catalogue of the challenge, summed up.
+
+    Args:
+        kind: "dc2" or "buzzard".
+
+    Returns:
+        Redshifts, and the part of the galaxies up to each, float64 [3601].
+
+    Raises:
+        ValueError: If `kind` is unknown.
+
+    References:
+        Zuntz et al. 2021, arXiv:2108.13418 (the catalogues, which this is a fit to).
+    """
+    checks.one_of(kind, "kind", tuple(KINDS))
     first, second, part = KINDS[kind]
     z = np.linspace(0.0, 3.6, 3601)
     shapes = [z**a * np.exp(-((z / z0) ** b)) for a, b, z0 in (first, second)]
     n = sum(w * s / s.sum() for w, s in zip((1 - part, part), shapes, strict=True))
-    total = np.cumsum(n)
+    return z, np.cumsum(n)
+
+
+def _redshifts(num: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    z, total = cumulative_redshifts(kind)
     return np.interp(rng.uniform(0, total[-1], num), total, z)
 
 
@@ -91,7 +109,7 @@ def _colours(z: np.ndarray, bands: str, rng: np.random.Generator) -> np.ndarray:
     nodes, weights = np.polynomial.legendre.leggauss(PER_BAND)
     columns = []
     for band in bands:
-        middle, half, _ = BANDS[band]
+        middle, half = BANDS[band]
         flux = np.zeros_like(z)
         for node, weight in zip(nodes, weights, strict=True):
             observed = middle + half * node
@@ -123,7 +141,7 @@ def _observed(
     magnitudes: np.ndarray, z: np.ndarray, bands: str, rng: np.random.Generator
 ) -> Catalogue:
     """Noise of the sky and of the calibration; what is below one sigma is not detected."""
-    depth = np.array([BANDS[band][2] for band in bands]) - EXTENDED
+    depth = np.array([LSST_DEPTH[band] for band in bands]) - EXTENDED
     x = 10 ** (0.4 * (magnitudes - depth))
     gamma = 0.039
     relative = np.sqrt((0.04 - gamma) * x + gamma * x**2 + 0.005**2)  # of the flux

@@ -109,7 +109,7 @@ class ScoreHMC(tfp.mcmc.TransitionKernel):
         if seed is None:  # whoever gives none asks for other numbers at each call
             seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
         seed = stateless_seed(seed)
-        chain, acceptance = proposal(
+        chain, acceptance, _ = proposal(
             self._log_prob, self._score, before.chain, tf.constant(self._num_leaps),
             tf.constant(self._weights, dtype), cast(self._parameters["step_size"], dtype), seed,
             tf.ones([], dtype), (), self.is_calibrated,

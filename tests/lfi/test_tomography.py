@@ -69,6 +69,39 @@ def test_loss_is_the_metric_of_soft_bins(spectra, galaxies, model):
     assert np.all((total > 0) & (total <= 1 + 1e-6))
 
 
+def test_scales_are_learned_where_the_model_was_built_before(spectra, galaxies):
+    x, z = (part[:300] for part in (galaxies[0].features, galaxies[0].redshift))
+    plain, built = (BinClassifier(3, spectra=spectra, hidden=(8,)) for _ in range(2))
+    with pytest.raises(ValueError, match="`model` must be trained by `fit` first"):
+        built.assign(x)
+    built(x)  # builds it
+    for model in (plain, built):
+        model.compile()
+        model.fit(x, z, epochs=2, verbose=0)
+    assert np.all(built.centre > 0)
+    for one, other in zip(plain.get_weights(), built.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_training_goes_on_and_is_evaluated(spectra, galaxies):
+    train, test = galaxies
+    model, _ = trained(spectra, train, epochs=5)
+    held, before = (test.features, test.redshift), [v.numpy() for v in model.trainable_variables]
+    model.compile(keras.optimizers.SGD(0.0))
+    again = model.fit(train.features, train.redshift, epochs=2, verbose=0, validation_data=held)
+    for one, other in zip(before, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, other)  # no second warm start
+    x, slice_of, _ = model._in_order(*held)
+    expected = float(model.compute_loss(y=slice_of, y_pred=model(x)))
+    shuffled = np.random.default_rng(0).permutation(NUM)
+    found = model.evaluate(*(part[shuffled] for part in held), verbose=0)
+    for value in (found, again.history["val_loss"][-1]):
+        np.testing.assert_allclose(value, expected, rtol=1e-4)
+    for call in (model.assign, lambda x: model.fit(x, train.redshift)):
+        with pytest.raises(ValueError, match="`x` must have the 14 features of the training"):
+            call(train.features[:, :5])
+
+
 @pytest.mark.parametrize("num_bins, seed", [(1, 0), (9, 1)])
 def test_no_nan(spectra, galaxies, num_bins, seed):
     few = galaxies[0].split(200)[0]
@@ -181,7 +214,7 @@ def test_messages(spectra, galaxies):
         FixedEdges(3, "colour")
     with pytest.raises(ValueError, match="`model` must be trained"):
         FixedEdges(3).assign(x)
-    with pytest.raises(ValueError, match="`bands` must be letters of 'ugrizy'"):
+    with pytest.raises(ValueError, match="`bands` must be different letters of 'ugrizy'"):
         mock_catalogue(5, bands="K")
     with pytest.raises(ValueError, match="`assigned` must be one bin for each of"):
         score(np.zeros(3, int), z, 2, spectra)
@@ -202,6 +235,16 @@ def test_command(spectra, galaxies, tmp_path, capsys):
     assert keras.models.load_model(f"{output}.keras").num_bins == 3
 
 
+@pytest.mark.parametrize("bands", ["", "gg"])
+def test_command_refuses_bands(galaxies, tmp_path, capsys, bands):
+    path = tmp_path / "data.hdf5"
+    lfi.tomography.write_catalogue(path, galaxies[0].split(40)[0])
+    words = ["tomography", str(path), "--bands", bands, f"--output={tmp_path / 'out'}"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "`bands` must be different letters" in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "change, line",
     [
@@ -215,8 +258,6 @@ def test_command_refuses_in_one_line(galaxies, tmp_path, capsys, change, line):
     path = tmp_path / "data.hdf5"
     lfi.tomography.write_catalogue(path, galaxies[0].split(40)[0])
     with h5py.File(path, "a") as file:
-        for name in file:
-            file[name].astype(np.float64)
         change(file)
     bins = 21 if "num_bins" in line else 3
     code = main(["tomography", str(path), f"--bins={bins}", f"--output={tmp_path / 'out'}"])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, cast, floating
+from flowpm_ext.core.types import TensorLike, cast, floating, known
 from flowpm_ext.cosmology.redshift.base import RedshiftDistribution, require_density
 from flowpm_ext.numerics import quadrature
 
@@ -87,8 +87,8 @@ def bins_of_weights(
     Args:
         weights: Weight of each galaxy in each bin, 0 to 1, shape [num_galaxies, num_bins]; a
             galaxy whose weights sum to less than one is lost in part.
-        slice_of: Slice of the redshift of each galaxy, int [num_galaxies]; a galaxy outside of
-            all slices has a negative number and brings noise alone.
+        slice_of: Slice of the redshift of each galaxy, int [num_galaxies], below `num_slices`; a
+            galaxy outside of all slices has a negative number and brings noise alone.
         num_slices: Number of slices.
         is_sorted: Whether the galaxies come in order of their slices and none is outside, which
             takes a third of the time.
@@ -97,15 +97,16 @@ def bins_of_weights(
         The bins, float64, differentiable in the weights.
 
     Raises:
-        ValueError: If weights are not finite, or there is not a slice for each galaxy.
+        ValueError: If there is no galaxy, weights are not from 0 to 1, or there is not a slice for
+            each galaxy.
+        TypeError: If slices are not integers.
     """
     checks.rank(weights, "weights", 2)
-    checks.finite(weights, "weights")
-    weights = cast(weights, floating(weights))
+    # Those that were divided by their sum may be above one by rounding.
+    checks.in_range(weights, "weights", 0.0, 1.0 + 1e-6)
+    weights, slice_of = cast(weights, floating(weights)), tf.convert_to_tensor(slice_of)
+    _check_slices(slice_of, weights.shape, num_slices, is_sorted)
     num = tf.shape(weights)[0]
-    rule = f"be one slice for each of {weights.shape[0]} galaxies"
-    same = weights.shape[:1].is_compatible_with(tf.TensorShape(slice_of.shape[:1]))
-    checks.require(same, "slice_of", rule, slice_of)
     if is_sorted:  # a last one without weight, so that the number of sums is known
         end = tf.constant([num_slices], slice_of.dtype)
         padded = tf.pad(weights, [[0, 1], [0, 0]])
@@ -118,6 +119,20 @@ def bins_of_weights(
     return Bins(
         tf.transpose(tf.cast(counts, tf.float64)) / total, tf.cast(overlap, tf.float64) / total
     )
+
+
+def _check_slices(
+    slice_of: tf.Tensor, shape: tf.TensorShape, num_slices: int, is_sorted: bool
+) -> None:
+    """Refuse slices of other galaxies than the weights have, and some that there are not."""
+    checks.require(shape[0] != 0, "weights", "be of at least one galaxy", f"shape {shape}")
+    rule = f"be one slice for each of {shape[0]} galaxies"
+    checks.require(slice_of.dtype.is_integer, "slice_of", rule, slice_of.dtype, error=TypeError)
+    checks.require(slice_of.shape.is_compatible_with(shape[:1]), "slice_of", rule, slice_of)
+    if (array := known(slice_of)) is not None:
+        fits = array.max() < num_slices and (array.min() >= 0 or not is_sorted)
+        rule = f"be from 0 to {num_slices - 1}" + ("" if is_sorted else ", or negative")
+        checks.require(bool(fits), "slice_of", rule, f"{array.min()} to {array.max()}")
 
 
 def slices_of_redshifts(z: TensorLike, edges: TensorLike) -> tf.Tensor:

@@ -55,9 +55,10 @@ def design_metric(
         spectra: Spectra between slices.
         bin_edges: Edges of the bins (photometric redshift), increasing, shape [num_bins + 1].
         i_limit: Limiting magnitude in the i band (AB), which sets n(z) and the density.
-        f_sky: Fraction of the sky.
+        f_sky: Fraction of the sky, at most 1.
         sigma0: Scatter of photometric redshifts at redshift zero; see `redshift.photoz_bin`.
-        usable: Part of the galaxies that is of use; the density on the sky is proportional to it.
+        usable: Part of the galaxies that is of use, at most 1; the density on the sky is
+            proportional to it.
         sigma_e: Dispersion of one component of the ellipticities.
         kind: As for `metric`.
         probes: As for `metric`.
@@ -66,13 +67,15 @@ def design_metric(
         The metric, a scalar, differentiable in all numbers.
 
     Raises:
-        ValueError: If a number is not positive, edges do not increase, or an option is unknown.
+        ValueError: If a number is not positive, a part is above 1, edges do not increase, or an
+            option is unknown.
 
     References:
         Zuntz et al. 2021, arXiv:2108.13418, section 2; LSST Science Collaboration 2009,
         arXiv:0912.0201, section 3.7.2.
     """
     checks.positive(usable, "usable")
+    checks.in_range(usable, "usable", 0, 1)
     nz = magnitude_limited_nz(i_limit)
     bins = bins_of_nz(tomographic_bins(nz, bin_edges, sigma0), spectra.edges, nz.gals_per_arcmin2)
     density = cast(usable, bins.counts.dtype) * nz.gals_per_arcmin2

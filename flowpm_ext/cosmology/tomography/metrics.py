@@ -37,12 +37,12 @@ class Survey(Structure):
     """What is observed; metrics are differentiable in all of it.
 
     Args:
-        f_sky: Fraction of the sky.
+        f_sky: Fraction of the sky, at most 1.
         gals_per_arcmin2: Density of all galaxies (1 / arcmin**2).
         sigma_e: Dispersion of one component of the ellipticities.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or `f_sky` is above 1.
     """
 
     f_sky: TensorLike = 0.25
@@ -52,6 +52,7 @@ class Survey(Structure):
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             checks.positive(getattr(self, field.name), field.name)
+        checks.in_range(self.f_sky, "f_sky", 0, 1, "Divide square degrees by 41253.")
 
 
 class BinnedSpectra(NamedTuple):

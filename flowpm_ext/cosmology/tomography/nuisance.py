@@ -34,7 +34,7 @@ class Nuisance(Structure):
         shift: Of the mean redshift of each bin, sources and lenses alike; its derivative is good to
             3 % where a bin is four slices wide, and to a quarter of that where it is eight.
         multiplicative: Of the calibration of shear.
-        alignment: Of the amplitude of alignments, where the spectra know it.
+        alignment: Of the amplitude of alignments; finite only where the spectra know it.
 
     Raises:
         ValueError: If a width is not positive.
@@ -69,7 +69,8 @@ def marginal_fisher_matrix(
         bin as far as they are free, [num_parameters + num_nuisances] twice.
 
     Raises:
-        ValueError: If `probes` is unknown, or the bins have other slices than the spectra.
+        ValueError: If `probes` is unknown, the bins have other slices than the spectra, or there is
+            a prior of alignments that the spectra do not know.
 
     References:
         Zuntz et al. 2021, arXiv:2108.13418, section 6 (that these were left out); Amara &
@@ -77,9 +78,13 @@ def marginal_fisher_matrix(
     """
     binned = binned_spectra(spectra, bins, survey)
     rows, widths = _changed_rows(spectra, bins, binned, nuisance)
-    priors = np.zeros(len(spectra.parameters))
-    if ALIGNMENT_PARAMETER in spectra.parameters:
-        priors[spectra.parameters.index(ALIGNMENT_PARAMETER)] = nuisance.alignment**-2
+    is_aligned = [name == ALIGNMENT_PARAMETER for name in spectra.parameters]
+    checks.require(
+        any(is_aligned) or nuisance.alignment == math.inf, "alignment",
+        "be infinite for spectra that were not differentiated by it", nuisance.alignment,
+        f"Make them with `parameters=(*PARAMETERS, {ALIGNMENT_PARAMETER!r})`.",
+    )  # fmt: skip
+    priors = np.where(is_aligned, nuisance.alignment**-2.0, 0.0)
     if rows:
         slopes = tf.concat(rows, axis=0)
         slopes += tf.linalg.matrix_transpose(slopes)

@@ -77,7 +77,7 @@ def slice_spectra(
     Args:
         cosmo: Cosmology with `sigma8`.
         edges: Redshifts between slices, increasing, shape [num_slices + 1].
-        ell: Multipoles, increasing, shape [num_ell]; at least two.
+        ell: Multipoles, 1 or more and increasing, shape [num_ell]; at least two.
         bias: Galaxy bias, as of `NumberCounts`; None for 1 / D1(z), which varies with the
             cosmology so that clustering says nothing about growth.
         parameters: What to differentiate by: fields of `Cosmology`, or "alignment", the
@@ -90,7 +90,8 @@ def slice_spectra(
         The spectra.
 
     Raises:
-        ValueError: If `edges` or `ell` do not increase, or a parameter is unknown.
+        ValueError: If `edges` or `ell` do not increase, a multipole is below 1, or a parameter is
+            unknown.
         TypeError: If `cosmo` is no cosmology.
 
     References:
@@ -199,6 +200,9 @@ def _check(edges: TensorLike, ell: TensorLike, parameters: Sequence[str]) -> Non
         checks.non_negative(array, name)
         checks.increasing(array, name)
         checks.require(len(array) >= 2, name, "hold at least two", array)
+    lowest = float(np.min(ell))
+    # Shear has no spectrum below, where the square of its prefactor is negative.
+    checks.require(lowest >= 1, "ell", "be at least 1", lowest)
     known = {field.name for field in dataclasses.fields(Cosmology)} | {ALIGNMENT_PARAMETER}
     unknown = sorted(set(parameters) - known)
     rule = f"be fields of Cosmology or {ALIGNMENT_PARAMETER!r}"

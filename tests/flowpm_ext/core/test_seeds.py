@@ -38,6 +38,16 @@ def test_too_many_integers_are_refused(seed):
         stateless_seed(seed)
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("bits", [0, 2**32 - 1])
+def test_no_uniform_number_is_zero_or_one(monkeypatch, bits, dtype):
+    monkeypatch.setattr(
+        tf.random, "stateless_uniform", lambda *_, **__: tf.constant([bits], tf.uint32)
+    )
+    # The seed is a pair already, which draws nothing.
+    assert 0 < float(standard_uniform([1], tf.constant([1, 2]), dtype)[0]) < 1
+
+
 def test_uniform_numbers_are_the_same_in_every_kind_of_call():
     @tf.function(jit_compile=True)
     def compiled(seed):
@@ -46,8 +56,6 @@ def test_uniform_numbers_are_the_same_in_every_kind_of_call():
     seed = tf.constant([3, 4])
     eager = standard_uniform([1000], seed, tf.float64)
     np.testing.assert_array_equal(compiled(seed), eager)
-    np.testing.assert_allclose(
-        standard_uniform([1000], seed), eager, atol=2.0**-24
-    )  # rounding of float32
+    np.testing.assert_array_equal(standard_uniform([1000], seed), eager)
     # A mean of 1000 scatters by 1 / sqrt(12000), and a variance about as much.
     assert abs(np.mean(eager) - 0.5) < 0.037 and abs(np.var(eager) - 1 / 12) < 0.012

@@ -207,6 +207,8 @@ def test_soft_weights_make_bins():
     order = np.argsort(slice_of.numpy()[inside], kind="stable")
     sorted_ = [x[inside][order] for x in (weights, slice_of.numpy())]
     quick = tomography.bins_of_weights(*sorted_, 6, is_sorted=True)
+    lists = tomography.bins_of_weights(np.asarray(weights).tolist(), list(slice_of), 6)
+    np.testing.assert_allclose(lists.counts, found.counts, rtol=1e-6)
     np.testing.assert_allclose(quick.counts * inside.sum(), found.counts * 50, rtol=1e-13)
 
 
@@ -335,8 +337,26 @@ def test_messages(spectra):
         tomography.marginal_metric(spectra, bins, SURVEY, Nuisance(), "snr")
     with pytest.raises(ValueError, match="`z` must be finite"):
         tomography.slices_of_redshifts([np.nan], EDGES)
-    with pytest.raises(ValueError, match="`weights` must be finite"):
-        tomography.bins_of_weights([[np.inf]], np.zeros(1, int), 1)
+    with pytest.raises(ValueError, match=r"`f_sky` must lie in \[0, 1\]. Received: 1300"):
+        Survey(f_sky=1300.0)
+    with pytest.raises(ValueError, match="`usable` must lie in"):
+        tomography.design_metric(spectra, [0.1, 0.5, 1.0], 24.0, 0.3, usable=1.2)
+    with pytest.raises(ValueError, match=r"`ell` must be at least 1\. Received: 0\.5"):
+        tomography.slice_spectra(Planck15(), EDGES, [0.5, 10.0])
+    with pytest.raises(ValueError, match="`alignment` must be infinite for spectra that were not"):
+        others = spectra.replace(parameters=("Omega_c", "w0", "sigma8"))
+        tomography.marginal_metric(others, bins, SURVEY, Nuisance(alignment=1e-3), "fom")
+    for weights in ([[np.inf]], [[-0.1]], [[1.1]]):
+        with pytest.raises(ValueError, match=r"`weights` must lie in \[0, 1\]"):
+            tomography.bins_of_weights(weights, np.zeros(1, int), 1)
+    with pytest.raises(ValueError, match="`weights` must be of at least one galaxy"):
+        tomography.bins_of_weights(np.ones((0, 1)), np.zeros(0, int), 1)
+    with pytest.raises(ValueError, match=r"`slice_of` must be from 0 to 1, or negative"):
+        tomography.bins_of_weights(np.ones((2, 1)), [0, 5], 2)
+    with pytest.raises(ValueError, match=r"`slice_of` must be from 0 to 1\. Received: '-1 to 1"):
+        tomography.bins_of_weights(np.ones((2, 1)), [-1, 1], 2, is_sorted=True)
+    with pytest.raises(TypeError, match="`slice_of` must be one slice for each of 2 galaxies"):
+        tomography.bins_of_weights(np.ones((2, 1)), [0.0, 1.0], 2)
     with pytest.raises(ValueError, match="`redshift_bins` must be a list"):
         tomography.bins_of_nz([], EDGES, 1.0)
     with pytest.raises(ValueError, match=r"`i_limit` must lie in \[18.5, 30\]"):

@@ -78,6 +78,7 @@ def test_seed_thinning_and_walls():
 
     found = sample_hmc(half, np.ones((8, 1)), 300, 100, num_leapfrog=3, progress=False)
     assert np.all(found.samples > 0)  # what is not a number is never accepted
+    assert found.num_divergent > 0  # and counted
 
 
 def test_refusals():

@@ -107,11 +107,14 @@ def test_moments_of_a_density_that_is_not_normal():
     np.testing.assert_allclose(np.mean(found.samples**4), 1, rtol=0.04)
 
 
-def test_chains_that_leave_the_density_come_back():
+@pytest.mark.parametrize("target_accept", [None, 0.9])
+def test_chains_that_leave_the_density_come_back(target_accept):
     def half(x):
         return tf.where(x[:, 0] > 0, -x[:, 0] - 0.5 * x[:, 1] ** 2, np.nan)
 
-    found = sample_mclmc(half, np.ones((8, 2)), 100, 50, seed=1, progress=False)
+    found = sample_mclmc(
+        half, np.ones((8, 2)), 100, 50, target_accept=target_accept, seed=1, progress=False
+    )
     assert np.all(found.samples[..., 0] > 0) and np.all(np.isfinite(found.samples))
     assert found.num_divergent > 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flowpm_ext.inference import Normal, Parameter, Space, laplace, sample
+from flowpm_ext.inference import Normal, Parameter, Space, fit_variational, laplace, sample
 from flowpm_ext.inference.coordinates import learned
 from flowpm_ext.inference.sampling import windows
 
@@ -108,5 +108,58 @@ def test_refusals():
     with pytest.raises(ValueError, match="`start` must be of one point, or of one for each of 4"):
         start = {"share": np.full(3, 0.5), "rate": np.ones((3, 2)), "x": np.zeros((3, 3))}
         sample(log_prob, SPACE, 5, start=start, **run)
+    start = {"share": 0.5, "rate": np.array([1.0, np.nan]), "x": np.zeros(3)}
+    with pytest.raises(ValueError, match=r"`start\['rate'\]` must be finite"):
+        sample(log_prob, SPACE, 5, start=start, **run)
+    del start["x"]
+    with pytest.raises(ValueError, match=r"`start` must have the parts \['rate'\], \['share'\], "):
+        sample(log_prob, SPACE, 5, start=start, **run)
     with pytest.raises(ValueError, match="`draws` must vary in every parameter"):
         learned(np.zeros((5, 2)))
+
+
+@pytest.mark.parametrize("fit", [
+    lambda start: sample(log_prob, SPACE, 5, start=start, progress=False),
+    lambda start: fit_variational(log_prob, SPACE, start=start, progress=False),
+])  # fmt: skip
+def test_normal_starts_are_checked(fit):
+    with pytest.raises(ValueError, match="`start` must be a normal density of 6 parameters"):
+        fit(Normal(np.zeros(5), np.ones(5)))
+    with pytest.raises(ValueError, match="`start` must be finite"):
+        fit(Normal(np.zeros(6), np.full(6, np.nan)))
+
+
+def test_a_normal_start_of_arrays_or_another_type():
+    for dtype in (np.float32, np.float64):
+        start = Normal(np.zeros(6, dtype), np.full(6, 0.1, dtype))
+        found = sample(log_prob, SPACE, 2, "hmc", start=start, num_warmup=0, num_leapfrog=1,
+                       progress=False)  # fmt: skip
+        assert found.vectors.dtype == np.float64 and np.all(found.coordinates.std == start.root)
+
+
+@pytest.mark.parametrize("method, options, said", [
+    ("hmc", {"keep": lambda x: x[:, :1]}, "step_size, .* for 'hmc'. Received: 'keep'"),
+    ("hmc", {"num_groups": 2}, "Received: 'num_groups'"),
+    ("mclmc", {"args": ()}, "Received: 'args'"),
+    ("nuts", {"num_leapfrog": 3, "depth": 2}, "max_depth, thin for 'nuts'. Received: 'num_leapf"),
+])  # fmt: skip
+def test_options_that_a_sampler_does_not_know(method, options, said):
+    with pytest.raises(ValueError, match=f"`options` must be among .*{said}"):
+        sample(log_prob, SPACE, 5, method, progress=False, **options)
+
+
+@pytest.mark.parametrize("method, options, longest", [
+    ("hmc", {"trajectory": None, "num_leapfrog": 1}, 1),
+    ("nuts", {"max_depth": 1}, 2),
+    ("mams", {"length": 0.1}, 2),
+])  # fmt: skip
+def test_thinning_costs_no_warm_up(method, options, longest):
+    def log_prob(values):
+        return -0.5 * tf.reduce_sum(values["x"] ** 2, axis=-1)
+
+    costs = [
+        sample(log_prob, Space({"x": Parameter((3,))}), 1, method, num_warmup=80, thin=thin,
+               progress=False, **options).num_gradients
+        for thin in (1, 11)
+    ]  # fmt: skip
+    assert 10 <= costs[1] - costs[0] <= 10 * longest  # ten more steps for the draw itself

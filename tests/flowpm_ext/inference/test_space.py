@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy import integrate
 
-from flowpm_ext.inference import Parameter, Space
+from flowpm_ext.inference import Parameter, Space, fit_variational, laplace, maximum, sample
 
 
 class Model(NamedTuple):
@@ -75,6 +75,27 @@ def test_float32_and_tracing():
     assert compiled(u)["x"].dtype == tf.float32
 
 
+@pytest.mark.parametrize("bounds", [(None, None), (-50.0, 50.0)])
+@pytest.mark.parametrize("shape", ["one number", "a column"])
+def test_one_number_for_each_chain(bounds, shape):
+    """With bounds, sums with the slopes would make any shape one that fits."""
+    space = Space({"x": Parameter((2,), *bounds)})
+
+    def log_prob(values):
+        each = -0.5 * tf.reduce_sum(values["x"] ** 2, axis=-1)
+        return tf.reduce_sum(each) if shape == "one number" else each[:, None]
+
+    quiet = {"progress": False, "jit_compile": False}
+    for fit in (
+        lambda: sample(log_prob, space, 5, "hmc", **quiet),
+        lambda: fit_variational(log_prob, space, num_steps=50, **quiet),
+        lambda: laplace(log_prob, space),
+        lambda: maximum(log_prob, space),
+    ):
+        with pytest.raises(ValueError, match="`log_prob` must give one number for each of"):
+            fit()
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="`low` must be below high"):
         Parameter((), 2.0, 1.0)
@@ -84,9 +105,17 @@ def test_refusals():
         Parameter((2,), np.zeros(3))
     with pytest.raises(TypeError, match="`parameters` must hold objects of the type Parameter"):
         Space({"a": 3.0})
-    with pytest.raises(ValueError, match=r"`values` must be inside of \(0.0, 1.0\)"):
+    with pytest.raises(ValueError, match=r"`values\['a'\]` must be inside of \(0.0, 1.0\)"):
         Space({"a": Parameter((), 0.0, 1.0)}).vector({"a": 1.5})
-    with pytest.raises(ValueError, match=r"`values` must end in the shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"`values\['a'\]` must end in the shape \(3,\)"):
         Space({"a": Parameter((3,))}).vector({"a": np.zeros(2)})
+    others = [np.full((2, 3), 3.0), np.array([0.0, 0.0, np.nan, 0.0])]
+    with pytest.raises(ValueError, match=r"`start.others\[1\]` must be finite. Received"):
+        SPACE.vector(Model(1.0, others), "start")
+    rule = r"`values` must have the parts .amplitude, .others\[0\], .others\[1\]. Received: "
+    with pytest.raises(ValueError, match=rule + r"'.amplitude, .others\[0\]'"):
+        SPACE.vector(Model(1.0, others[:1]))
+    with pytest.raises(ValueError, match=rule + r'"\[\'amplitude\'\]"'):
+        SPACE.vector({"amplitude": 1.0})
     with pytest.raises(ValueError, match="`u` must end in an axis of 3"):
         Space({"a": Parameter((3,))}).values(np.zeros([4, 2]))

@@ -15,6 +15,7 @@ from flowpm_ext.inference import (
     fit_variational,
     importance,
 )
+from flowpm_ext.inference.variational import _drift
 
 SIZE = 5
 RNG = np.random.default_rng(0)
@@ -114,6 +115,17 @@ def test_tails_of_known_shape(shape):
     assert abs(importance(np.log(weight)).k_hat - shape) < 0.15
 
 
+def test_drift_is_in_standard_errors_and_waits_for_enough_blocks():
+    assert _drift(np.zeros(9)) == np.inf
+    # Two means of five numbers each, and the unbiased scatter: Student's t of eight degrees.
+    many = np.array([_drift(RNG.normal(size=10)) for _ in range(4000)])
+    share = np.mean(many > 2)
+    expected = 2 * stats.t(8).sf(2)
+    assert abs(share - expected) < 4 * np.sqrt(expected / 4000)
+    assert _drift(np.repeat([0.0, 1.0], 20) + 0.1 * RNG.normal(size=40)) < 5
+    assert _drift(np.arange(40.0)) > 4
+
+
 def test_sums_of_weights():
     x = RNG.normal(size=40_000)
     # From the unit normal to one of mean .5: E w = 1 and E w^2 = exp(.25).
@@ -126,6 +138,12 @@ def test_sums_of_weights():
 def test_refusals():
     with pytest.raises(ValueError, match=r"`log_prob\(start\)` must be finite"):
         fit_variational(lambda v: v["x"][:, 0] * np.nan, SPACE, progress=False)
+    with pytest.raises(ValueError, match="Give a `start` around which"):
+        fit_variational(lambda v: v["x"][:, 0] * np.nan, SPACE, progress=False)
+    with pytest.raises(ValueError, match="`num_draws` must be 25 or more"):
+        fit_variational(None, SPACE, num_draws=24)
+    with pytest.raises(ValueError, match="`start` must be one point"):
+        fit_variational(gaussian, SPACE, start={"x": np.zeros((2, SIZE))})
     with pytest.raises(ValueError, match="`family` must be"):
         fit_variational(gaussian, SPACE, "student")
     with pytest.raises(ValueError, match=r"`log_weight` must have shape \[num\] with 25 or more"):

@@ -74,6 +74,9 @@ def test_calibration_follows_the_frequencies(finder):
     raw = finder.logits(x) / 7.0
     slope, offset = finder.calibrate(x, labels)
     np.testing.assert_allclose(finder.logits(x), slope * raw + offset, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="`x` must be finite"):
+        finder.calibrate(with_nan(x), labels)  # and keeps what there was
+    assert (float(finder.slope), float(finder.offset)) == pytest.approx((slope, offset))
     found = reliability(finder.predict(x), labels, 5)
     assert found.expected_calibration_error < 0.03
 
@@ -118,7 +121,10 @@ def test_shifted_stamps_are_told_from_usual_ones(finder):
     with warnings.catch_warnings():
         warnings.simplefilter("error", MisspecificationWarning)
         # Twice the mean of ten p-values, which are about one half each.
-        assert shift_test(finder, usual, easy(400, 6)[0], group=40).p_value > 0.3
+        new, labels = easy(400, 6)
+        # In whatever order stamps come: each group holds the mix of both kinds.
+        for order in (np.arange(400), np.argsort(labels, kind="stable")):
+            assert shift_test(finder, usual, new[order], group=40).p_value > 0.3
     with pytest.warns(MisspecificationWarning, match="Stamps are not like the simulated ones"):
         found = shift_test(finder, usual, easy(400, 6, noise=3.0)[0], group=40)
     # No p-value is below one over 61, half of the usual groups and one.

@@ -118,7 +118,7 @@ def test_completeness_counts_lenses_in_bins():
         (lambda: roc_area([1.0, np.nan], [0, 1]), "`scores` must be finite"),
         (lambda: roc_area([1.0, 2.0], [1, 1]), "`labels` must be 0 and 1, with some of both"),
         (lambda: roc_area([1.0, 2.0], [0, 2]), "`labels` must be 0 and 1"),
-        (lambda: roc_area([1.0, 2.0], [0, 1, 1]), "`labels` must be one for each of 2 stamps"),
+        (lambda: roc_area([1.0, 2.0], [0, 1, 1]), "`labels` must be one label for each of 2"),
         (lambda: score([1.0, 2.0], [0, 1]), "`num_false` must be at most the number of other"),
         (lambda: reliability([1.5, 0.0], [0, 1], 2), r"`probability` must lie in \[0, 1\]"),
         (lambda: at_prevalence([0.5], 0.0), "`prevalence` must lie between 0 and 1"),

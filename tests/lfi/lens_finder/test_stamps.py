@@ -15,6 +15,7 @@ from lfi.lens_finder import (
     roc_area,
     simulate_stamps,
 )
+from lfi.lens_finder.seeing import to_pixels
 
 SURVEY = ImagingSurvey("gi", side=24)
 NUM = 1000
@@ -74,10 +75,25 @@ def test_noise_is_that_of_the_sky_and_of_photons():
     expected = SURVEY.sky_noise**2 * (1 + 30 / SURVEY.sky_flux)
     # 230,000 pixels know a variance to 0.3 %.
     np.testing.assert_allclose(np.var(noisy, axis=(0, 1, 2)), expected, rtol=0.012)
-    # The depth is that of a point source at 5 sigma: the sum of squares of the profile.
-    pixels = 2.266 * (np.array(SURVEY.seeing_arcsec) / SURVEY.pixel_size_arcsec) ** 2
-    flux = 10 ** (0.4 * (27 - np.array([26.1, 25.6])))
-    np.testing.assert_allclose(flux / (SURVEY.sky_noise * np.sqrt(pixels)), 5)
+    # Against the sky, a point source 0.1 magnitudes brighter than the depth has 5 sigma by the sum
+    # of squares of what is seen of it: wings and pixels are not in the convention of the depth.
+    light = np.zeros((1, 2, 72, 72))
+    light[:, :, 36, 36] = 10 ** (0.4 * (27 - (np.array([26.1, 25.6]) - 0.1)))
+    seeing = tf.constant([SURVEY.seeing_arcsec], tf.float64)
+    seen = to_pixels(tf.constant(light), seeing, 24, SURVEY.pixel_size_arcsec)[0]
+    signal = np.sqrt(np.sum(seen**2, axis=(1, 2))) / SURVEY.sky_noise
+    np.testing.assert_allclose(signal, 5, rtol=0.005)
+
+
+def test_populations_of_lists_and_arrays():
+    few = [
+        simulate_stamps(3, survey=ImagingSurvey("g", 16), population=Population(**options)).images
+        for options in (
+            {"impostors": (0.25,) * 4, "source_magnitude": (22.0, 24.0)},
+            {"impostors": [0.25] * 4, "source_magnitude": np.array([22, 24])},
+        )
+    ]
+    np.testing.assert_array_equal(*few)
 
 
 def test_one_band_or_six():
@@ -173,6 +189,9 @@ def test_gradient_of_the_simulator(galaxies, kind):
         (lambda: Population(lens_fraction=1.2), r"`lens_fraction` must lie in \[0, 1\]"),
         (lambda: Population(impostors=(0.5, 0.5, 0.5, 0.5)), "`impostors` must be 4 parts of one"),
         (lambda: Population(source_magnitude=(25, 22)), "`source_magnitude` must increase"),
+        (lambda: Population(source_magnitude=(22, 23, 24)), "`source_magnitude` must be a least"),
+        (lambda: Population(lens_magnitude=np.nan), "`lens_magnitude` must be finite"),
+        (lambda: ImagingSurvey(["g", "i"]), "`bands` must be different letters of 'ugrizy'"),
         (lambda: simulate_stamps(0), "`num` must be a positive integer"),
         (lambda: SURVEY.degraded(noise=-1.0), "`noise` must be positive"),
     ],
