@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 WITH_TESTS := $(VENV)/.installed-with-tests
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow test-floor lint format bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m priors map --simulate --out demo --seed 0
@@ -34,6 +34,16 @@ $(FOLDERS:%=test-%): test-%: $(WITH_TESTS)
 test-slow: $(WITH_TESTS)
 	$(PYTEST) --slow
 
+# The oldest TensorFlow, and the Keras of its time. TPUs have none that is newer.
+FLOOR := tensorflow==2.20.* tf-keras==2.20.* keras==3.12.*
+FLOOR_VENV ?= .venv-floor
+
+test-floor:
+	test -x $(FLOOR_VENV)/bin/python || $(PYTHON) -m venv $(FLOOR_VENV)
+	$(FLOOR_VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[test]" $(FLOOR:%='%')
+	touch $(FLOOR_VENV)/.installed $(FLOOR_VENV)/.installed-with-tests
+	$(MAKE) test VENV=$(FLOOR_VENV)
+
 lint: $(WITH_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,4 +67,4 @@ $(WITH_TESTS): $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(FLOOR_VENV) demo

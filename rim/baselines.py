@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.fields.spectrum import scaled
 from flowpm_ext.pm import kernels
 from rim.initial_conditions import InitialConditions
@@ -61,7 +61,7 @@ def standard_reconstruction(
     kernel = tf.exp(-0.5 * square * (smoothing / problem.cell_size) ** 2)
     # The potential whose gradient is minus the displacement, at the time of the observation.
     kernel *= problem.growth * kernels.inverse_laplacian(mesh, dtype)
-    kernel *= tf.math.reciprocal_no_nan(tf.cast(problem.linear_response(), dtype))
+    kernel *= tf.math.reciprocal_no_nan(cast(problem.linear_response(), dtype))
     back = kernels.gradient_field(mesh, scaled(mesh.rfft3(y), kernel), "spectral")
     back = tf.reshape(back, [tf.shape(y)[0], -1, 3])
     lattice = mesh.lattice(dtype)

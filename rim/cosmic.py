@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.types import cast
 from flowpm_ext.fields.spectrum import scaled
 from rim.baselines import standard_reconstruction, wiener_filter
 from rim.initial_conditions import InitialConditions
@@ -177,7 +178,7 @@ def filtered_reconstruction(problem: InitialConditions, y: tf.Tensor) -> tf.Tens
         Eisenstein et al. 2007, arXiv:astro-ph/0604362.
     """
     x = standard_reconstruction(problem, y)
-    gain = problem.wiener_gain(x.dtype) * tf.cast(problem.linear_response(), x.dtype)
+    gain = problem.wiener_gain(x.dtype) * cast(problem.linear_response(), x.dtype)
     return problem.mesh.irfft3(scaled(problem.mesh.rfft3(x), gain))
 
 

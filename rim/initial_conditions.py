@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, standard_normal
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology import background, power
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.fields import lagrangian_bias_weights, linear_field, poisson_sample
@@ -123,8 +123,9 @@ class InitialConditions(InverseProblem):
         shells = functools.partial(
             power_of_shells, mesh=self.mesh, cell_size=self.cell_size, batch_size=None
         )
-        self._prior_power = shells(self.pk)
-        self._noise_shells = None if is_white else shells(self.noise_power)
+        # Arrays, which programs in float32 hold in their own precision.
+        self._prior_power = np.asarray(shells(self.pk))
+        self._noise_shells = None if is_white else np.asarray(shells(self.noise_power))
 
     @property
     def box_size(self) -> tuple[float, float, float]:
@@ -173,14 +174,14 @@ class InitialConditions(InverseProblem):
             y = poisson_sample(tf.maximum(overdensity, -1), self.mean_count, seed)
         elif self.noise_power is None:
             white = standard_normal(overdensity.shape, seed, dtype)
-            y = overdensity + tf.cast(self.noise_std, dtype) * white
+            y = overdensity + cast(self.noise_std, dtype) * white
         else:
             num = overdensity.shape[0]
             noise = linear_field(
                 self.mesh.shape, self.box_size, self.noise_power, num, seed, dtype=dtype
             )
             y = overdensity + noise
-        return y if self.mask is None else y * tf.cast(self.mask, dtype)
+        return y if self.mask is None else y * cast(self.mask, dtype)
 
     @functools.cached_property
     def compiled_model(self) -> Callable:
@@ -199,7 +200,7 @@ class InitialConditions(InverseProblem):
         x -= self.mesh.mean(x)
         if self.dynamics == "linear":
             modes = self.mesh.rfft3(x)
-            return self.mesh.irfft3(scaled(modes, tf.cast(self.linear_response(), x.dtype)))
+            return self.mesh.irfft3(scaled(modes, cast(self.linear_response(), x.dtype)))
         position = self._position(x)
         if self.bias is None:
             return self.mesh.paint(position) - 1
@@ -271,17 +272,17 @@ class InitialConditions(InverseProblem):
     def _chi2(self, residual: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         """Sum of squares of residuals over their noise, smoothed, [batch]."""
         if self.noise_power is None:
-            residual /= tf.cast(self.noise_std, residual.dtype)
+            residual /= cast(self.noise_std, residual.dtype)
             if self.mask is not None:
-                residual *= tf.cast(self.mask, residual.dtype)
+                residual *= cast(self.mask, residual.dtype)
         modes = scaled(self.mesh.rfft3(residual), self._smoothing(scale, residual.dtype))
         return self._sum_of_squares(modes, self._noise_shells)
 
-    def _sum_of_squares(self, modes: tf.Tensor, of_shells: tf.Tensor | None) -> tf.Tensor:
+    def _sum_of_squares(self, modes: tf.Tensor, of_shells: np.ndarray | None) -> tf.Tensor:
         """Of real fields with these modes, over the power where it is not zero, [batch]."""
         square = tf.math.real(modes) ** 2 + tf.math.imag(modes) ** 2
         if of_shells is not None:
-            power = on_modes(tf.cast(of_shells, square.dtype), self.mesh)
+            power = on_modes(cast(of_shells, square.dtype), self.mesh)
             square = tf.math.divide_no_nan(square, power)
         weights = tf.constant(self.mesh.mode_weights(), square.dtype)
         return tf.reduce_sum(square * weights, axis=[1, 2, 3]) / math.prod(self.mesh.shape)
@@ -297,7 +298,7 @@ class InitialConditions(InverseProblem):
         # Smoothed counts may be slightly negative, where the logarithm has no say.
         log_prob = tf.maximum(counts, 0) * tf.math.log(intensity) - intensity
         if self.mask is not None:
-            log_prob *= tf.cast(self.mask, log_prob.dtype)
+            log_prob *= cast(self.mask, log_prob.dtype)
         return tf.reduce_sum(log_prob, axis=[1, 2, 3])
 
     def _smoothing(self, scale: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -323,7 +324,7 @@ class InitialConditions(InverseProblem):
             return self._chi2(expected - y, tf.zeros([], x.dtype)) / self.num_data
         rate = self.mean_count * positive_part(1 + expected)
         terms = (y - rate) ** 2 / rate
-        terms = terms if self.mask is None else terms * tf.cast(self.mask, terms.dtype)
+        terms = terms if self.mask is None else terms * cast(self.mask, terms.dtype)
         return tf.reduce_sum(terms, axis=[1, 2, 3]) / self.num_data
 
     def spread(self, dtype: tf.DType, coordinates: str = "wiener") -> tf.Tensor:
@@ -342,13 +343,13 @@ class InitialConditions(InverseProblem):
             ValueError: If the coordinates are unknown.
         """
         checks.one_of(coordinates, "coordinates", self.coordinates)
-        power = on_modes(self._prior_power, self.mesh)
+        power = on_modes(cast(self._prior_power, dtype), self.mesh)
         if coordinates == "field":
             return tf.cast(power > 0, dtype)
         if coordinates == "wiener":
-            response = tf.constant(self.linear_response() ** 2, power.dtype)
-            power /= 1 + response * tf.math.divide_no_nan(power, self._noise_of_modes())
-        return tf.cast(root(power), dtype)
+            response = cast(self.linear_response() ** 2, dtype)
+            power /= 1 + response * tf.math.divide_no_nan(power, self._noise_of_modes(dtype))
+        return root(power)
 
     def wiener_gain(self, dtype: tf.DType) -> tf.Tensor:
         """Best linear estimate of a mode of x over that of the observed overdensity.
@@ -359,12 +360,10 @@ class InitialConditions(InverseProblem):
         Returns:
             Dimensionless, ready to multiply modes; zero for k = 0.
         """
-        response = tf.constant(self.linear_response(), tf.float64)
-        power = on_modes(self._prior_power, self.mesh)
-        gain = tf.math.divide_no_nan(
-            response * power, response**2 * power + self._noise_of_modes(has_gaps=False)
-        )
-        return tf.cast(gain, dtype)
+        response = cast(self.linear_response(), dtype)
+        power = on_modes(cast(self._prior_power, dtype), self.mesh)
+        noise = self._noise_of_modes(dtype, has_gaps=False)
+        return tf.math.divide_no_nan(response * power, response**2 * power + noise)
 
     def overdensity(self, y: tf.Tensor) -> tf.Tensor:
         """The overdensity that an observation shows, with its noise; zero where it saw nothing.
@@ -376,16 +375,16 @@ class InitialConditions(InverseProblem):
             The same shape.
         """
         contrast = y if self.likelihood == "gaussian" else y / self.mean_count - 1
-        return contrast if self.mask is None else contrast * tf.cast(self.mask, y.dtype)
+        return contrast if self.mask is None else contrast * cast(self.mask, y.dtype)
 
-    def _noise_of_modes(self, has_gaps: bool = True) -> tf.Tensor:
+    def _noise_of_modes(self, dtype: tf.DType, has_gaps: bool = True) -> tf.Tensor:
         """Variance of the noise of each mode, as if it were the same everywhere.
 
         With gaps it is that of modes of the whole box, which fewer cells tell about; without, that
         of what was observed.
         """
         if self.noise_power is not None:
-            return on_modes(self._noise_shells, self.mesh)
+            return on_modes(cast(self._noise_shells, dtype), self.mesh)
         if self.likelihood == "poisson":
             variance = 1 / self.mean_count
         elif has_gaps:
@@ -393,7 +392,7 @@ class InitialConditions(InverseProblem):
         else:
             variance = np.mean(self.noise_std**2)
         seen = self.num_data / math.prod(self.mesh.shape) if has_gaps else 1.0
-        return tf.constant(variance / seen, tf.float64)
+        return cast(variance / seen, dtype)
 
     def to_unknown(self, u: tf.Tensor, coordinates: str = "wiener") -> tf.Tensor:
         return self.mesh.irfft3(scaled(self.mesh.rfft3(u), self.spread(u.dtype, coordinates)))

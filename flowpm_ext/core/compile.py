@@ -1,5 +1,6 @@
 """Compile a heavy function whole when it is called eagerly; inside a graph leave it alone."""
 
+import contextvars
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -8,7 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext.core.types import Structure
+from flowpm_ext.core.types import Structure, is_fixed
+
+# Whether eager calls run operation by operation: what is wanted once takes longer to compile.
+_is_wanted_once = contextvars.ContextVar("is_wanted_once", default=False)
 
 
 def compiled(function: Callable) -> Callable:
@@ -31,11 +35,43 @@ def compiled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not tf.executing_eagerly():
+        if not tf.executing_eagerly() or _is_wanted_once.get():
             return function(*args, **kwargs)
         run = whole if _is_compilable((args, kwargs)) else graph
         args = [_as_tensors(value) for value in args]
         return run(*args, **{name: _as_tensors(value) for name, value in kwargs.items()})
+
+    return call
+
+
+def folded(function: Callable) -> Callable:
+    """Decorator: what follows from numbers alone is a constant of the graph being built.
+
+    Nothing differentiates numbers that are no tensors. What is made of them in float64 takes no
+    time in the program then, and a program in float32 remains one, which is all that some devices
+    run. Called eagerly, or with a tensor, the function runs as written.
+
+    Args:
+        function: Takes structures of numbers, arrays and tensors, and returns a structure of
+            tensors.
+
+    Returns:
+        A function with the same arguments. In a graph, without tensors among them, it returns
+        NumPy arrays.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_fixed((args, kwargs)) and not tf.executing_eagerly():
+            with tf.init_scope():
+                if tf.executing_eagerly():
+                    before = _is_wanted_once.set(True)
+                    try:
+                        result = function(*args, **kwargs)
+                    finally:
+                        _is_wanted_once.reset(before)
+                    return tf.nest.map_structure(np.asarray, result)
+        return function(*args, **kwargs)
 
     return call
 

@@ -84,6 +84,18 @@ def known(value: Any) -> np.ndarray | None:
     return np.asarray(value)
 
 
+def is_fixed(value: Any) -> bool:
+    """Whether there are no tensors in a structure: nothing differentiates its numbers.
+
+    Args:
+        value: A structure of tensors, arrays and numbers.
+
+    Returns:
+        True for arrays and numbers alone.
+    """
+    return not any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value))
+
+
 def cast(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
     """The value as a tensor of this type, differentiable where it is one already.
 
@@ -97,7 +109,11 @@ def cast(value: TensorLike, dtype: tf.DType) -> tf.Tensor:
         A tensor of the same shape.
     """
     # Variables of Keras are tensors to TensorFlow, without being of its classes.
-    return tf.cast(value if tf.is_tensor(value) else np.asarray(value), dtype)
+    if tf.is_tensor(value):
+        return tf.cast(value, dtype)
+    # Here and not in the program, where float64 may have no place.
+    with np.errstate(over="ignore"):
+        return tf.constant(np.asarray(value).astype(tf.as_dtype(dtype).as_numpy_dtype))
 
 
 def floating(value: TensorLike) -> tf.DType:

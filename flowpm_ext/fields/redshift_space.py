@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import folded
 from flowpm_ext.core.types import TensorLike, cast, known
 from flowpm_ext.cosmology.expansion import Esqr
 from flowpm_ext.cosmology.parameters import Cosmology
@@ -52,14 +53,20 @@ def redshift_space_position(
     checks.finite(momentum, "momentum")
     checks.rank(a, "a", 0)
     direction = _direction(line_of_sight, position.dtype)
-    rate = 1 / (cast(a, cosmo.dtype) ** 2 * tf.sqrt(Esqr(cosmo, a)))
+    rate = cast(_cells_per_momentum(cosmo, a), position.dtype)
     checks.require(
         rate.shape.rank == 0 or position.shape[:1].is_compatible_with(rate.shape),
         "cosmo", "be one, or one for each field", rate.shape,
     )  # fmt: skip
-    rate = tf.reshape(tf.cast(rate, position.dtype), [-1, 1, 1])
+    rate = tf.reshape(rate, [-1, 1, 1])
     along = tf.reduce_sum(momentum * direction, axis=-1, keepdims=True)
     return position + rate * along * direction
+
+
+@folded
+def _cells_per_momentum(cosmo: Cosmology, a: TensorLike) -> tf.Tensor:
+    """How far a momentum seems to place its particle along the line of sight, [batch...]."""
+    return 1 / (cast(a, cosmo.dtype) ** 2 * tf.sqrt(Esqr(cosmo, a)))
 
 
 def _direction(line_of_sight: int | TensorLike, dtype: tf.DType) -> tf.Tensor:

@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.types import TensorLike, known
+from flowpm_ext.core.compile import folded
+from flowpm_ext.core.types import TensorLike, is_fixed, known
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
 from flowpm_ext.lensing.planes import LensPlanes, Slab, orientations
@@ -127,12 +128,8 @@ def light_cone(
 
 def _scale_factors(cosmo: Cosmology, chi: np.ndarray) -> tf.Tensor | np.ndarray:
     """Those of distances; an array for numbers that are no tensors, which none differentiates."""
-    if any(tf.is_tensor(x) for x in tf.nest.flatten(cosmo)):
-        return distances.a_of_chi(cosmo, chi)
-    with tf.init_scope():
-        if tf.executing_eagerly():
-            return distances.a_of_chi(cosmo, chi).numpy()
-    return distances.a_of_chi(cosmo, chi)
+    a = folded(distances.a_of_chi)(cosmo, chi)
+    return np.asarray(a) if is_fixed(cosmo) else a
 
 
 def _boxes(

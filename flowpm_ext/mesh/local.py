@@ -46,7 +46,7 @@ class LocalMesh(AbstractMesh):
     def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
         shape = [*self.shape, *([] if weight is None else weight.shape[2:])]
         empty = zeros([tf.shape(position)[0], *shape], position.dtype)
-        return painting.paint(tf.ensure_shape(empty, [None, *shape]), position, weight, self.window)
+        return painting.paint(empty, position, weight, self.window)
 
     def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         return painting.readout(field, position, self.window)

@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from flowpm_ext.core.compile import compiled
+from flowpm_ext.core.compile import compiled, folded
 from flowpm_ext.core.types import Structure, TensorLike, cast
 from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.growth import GrowthTable
@@ -30,11 +30,9 @@ class Growth(Structure):
     second_momentum: tf.Tensor
 
 
+@folded
 def growth_at(cosmo: Cosmology, *a: TensorLike) -> Growth:
     """Growth factors at scale factors.
-
-    Those of numbers that are no tensors, which nothing differentiates, become constants of the
-    graph that is being built, and take no time in it.
 
     Args:
         cosmo: Cosmology, or a batch.
@@ -46,14 +44,6 @@ def growth_at(cosmo: Cosmology, *a: TensorLike) -> Growth:
     References:
         Bouchet et al. 1995, arXiv:astro-ph/9406013.
     """
-    is_fixed = not any(tf.is_tensor(x) for x in tf.nest.flatten((cosmo, a)))
-    if is_fixed and not tf.executing_eagerly():
-        with tf.init_scope():
-            if tf.executing_eagerly():
-                # Operation by operation: to compile them takes longer.
-                table = _table.__wrapped__(cosmo)
-                growth = _read.__wrapped__(table, cosmo, a)
-                return tf.nest.map_structure(lambda x: x.numpy(), growth)
     return _read(_table(cosmo), cosmo, a)
 
 

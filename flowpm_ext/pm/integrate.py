@@ -9,6 +9,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import compiled, zeros
 from flowpm_ext.core.gradients import recomputed, with_own_gradient
+from flowpm_ext.core.types import cast
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.steps import Plan
 from flowpm_ext.pm.views import Views, with_row
@@ -92,9 +93,9 @@ def integrate(
     checks.one_of(gradient, "gradient", GRADIENTS)
     course = Course(*(along_time(x, position) for x in (plan.drift, plan.scale, plan.kick)))
     if response is not None:
-        course = course._replace(response=(tf.cast(response, position.dtype),))
+        course = course._replace(response=(cast(response, position.dtype),))
     if views is not None:
-        arguments = tuple(tf.cast(x, position.dtype) for x in views.arguments)
+        arguments = tuple(cast(x, position.dtype) for x in views.arguments)
         course = course._replace(
             seen_after=(along_time(views.drift, position),), arguments=arguments
         )
@@ -114,7 +115,7 @@ def along_time(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     Returns:
         In that dtype, shape [n, batch or 1, 1, 1].
     """
-    x = tf.cast(x, position.dtype)
+    x = cast(x, position.dtype)
     x = x[None] if x.shape.rank == 1 else x
     return tf.transpose(x)[:, :, None, None]
 

@@ -53,12 +53,41 @@ def lpt_init(
         Bouchet et al. 1995, arXiv:astro-ph/9406013.
     """
     field, mesh = field_on_mesh(field, "field", mesh)
-    checks.require(order in (1, 2), "order", "be 1 or 2", order)
-    checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
     checks.rank(a, "a", 0)
     require_batch(cosmo, field)
     checks.in_range(a, "a", 1e-8, 1 + 1e-6, "The scale factor today is 1.")
-    growth = growth_at(cosmo, a)
+    return displaced(field, growth_at(cosmo, a), a, order, gradient_kernel, mesh)
+
+
+def displaced(
+    field: tf.Tensor,
+    growth: Growth,
+    a: TensorLike,
+    order: int,
+    gradient_kernel: str,
+    mesh: AbstractMesh,
+) -> ParticleState:
+    """Particles displaced from a lattice, with growth factors that are known.
+
+    Args:
+        field: Overdensity extrapolated linearly to a = 1, shape [batch, nx, ny, nz].
+        growth: Growth factors at one scale factor, shape [batch..., 1].
+        a: This scale factor, scalar.
+        order: As for `lpt_init`.
+        gradient_kernel: As for `lpt_init`.
+        mesh: Mesh of the field.
+
+    Returns:
+        State of nx ny nz particles, in the dtype of the field.
+
+    Raises:
+        ValueError: If an option is unknown.
+
+    References:
+        Bouchet et al. 1995, arXiv:astro-ph/9406013.
+    """
+    checks.require(order in (1, 2), "order", "be 1 or 2", order)
+    checks.one_of(gradient_kernel, "gradient_kernel", kernels.GRADIENTS)
     position, momentum = _displaced(field, growth, mesh, order, gradient_kernel)
     return ParticleState(position, momentum, cast(a, field.dtype))
 
@@ -68,7 +97,7 @@ def _displaced(
     field: tf.Tensor, growth: Growth, mesh: AbstractMesh, order: int, gradient_kernel: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Positions and momenta [batch, n, 3] for growth factors [..., 1]."""
-    growth = tf.nest.map_structure(lambda x: tf.cast(x, field.dtype)[..., None], growth)
+    growth = tf.nest.map_structure(lambda x: cast(x, field.dtype)[..., None], growth)
     growth = tf.nest.map_structure(mesh.replicated, growth)
     potential = _inverse_laplacian(field, mesh)
     psi = -_vectors(kernels.gradient_field(mesh, potential, gradient_kernel))

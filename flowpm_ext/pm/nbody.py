@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.memory import require_memory
-from flowpm_ext.core.types import TensorLike, cast, known
+from flowpm_ext.core.types import TensorLike, cast, is_fixed, known
 from flowpm_ext.cosmology.parameters import Cosmology
 from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.pm import steps
@@ -127,13 +127,46 @@ def run(
     views = None
     if sight is not None:
         start, drift = steps.on_the_way(cosmo, stages, plan, integrator, sight.a)
-        # Numbers that are no tensors are what nothing differentiates.
-        is_fixed = not any(tf.is_tensor(x) for x in tf.nest.flatten((cosmo, stages, sight.a)))
-        views = Views(start, drift, sight.look, sight.arguments, is_fixed)
+        has_fixed_drift = is_fixed((cosmo, stages, sight.a))
+        views = Views(
+            tf.convert_to_tensor(start), drift, sight.look, sight.arguments, has_fixed_drift
+        )
+    return along(plan, state, stages[-1], force, gradient, correction, views)
+
+
+def along(
+    plan: steps.Plan,
+    state: ParticleState,
+    a: TensorLike,
+    force: Gravity,
+    gradient: str,
+    correction: Correction | None,
+    views: Views | None = None,
+) -> tuple[ParticleState, tf.Tensor | None]:
+    """The state at the end of a plan, and what was seen on the way.
+
+    Args:
+        plan: Factors of drifts and kicks.
+        state: Particles where it begins.
+        a: Scale factor where it ends, scalar.
+        force: The force.
+        gradient: As for `nbody`.
+        correction: As for `nbody`.
+        views: What to see of the positions, and when.
+
+    Returns:
+        The state, and all views, [num_views, *views.look.shape].
+
+    Raises:
+        ValueError: If an option does not fit.
+
+    References:
+        Feng et al. 2016, arXiv:1603.00476.
+    """
     response = force.response(correction, plan.a, state.position.dtype)
     (*end,) = integrate(state.position, state.momentum, plan, force, gradient, response, views)
     images = end.pop() if views else None
-    return ParticleState(*end, cast(stages[-1], state.position.dtype)), images
+    return ParticleState(*end, cast(a, state.position.dtype)), images
 
 
 def _parts(stages: steps.Stages, snapshots: TensorLike) -> list[np.ndarray]:

@@ -1,11 +1,10 @@
 """Where particles are and how they move, and when."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.cosmology.parameters import Cosmology
 
 
 class ParticleState(NamedTuple):
@@ -63,11 +62,19 @@ def require_state(state: ParticleState, name: str = "state") -> ParticleState:
     return ParticleState(position, momentum, state[2])
 
 
-def require_batch(cosmo: Cosmology, x: tf.Tensor) -> None:
+class Batched(Protocol):
+    """What is of one cosmology or of a batch: a `Cosmology`, or what was made of one."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """Number of cosmologies in a batch; None for a single one."""
+
+
+def require_batch(cosmo: Batched, x: tf.Tensor) -> None:
     """Refuse a batch of cosmologies that is not as long as that of fields or particles.
 
     Args:
-        cosmo: Cosmology, or a batch.
+        cosmo: Cosmology, or a batch, or what was made of them.
         x: Fields or particles, shape [batch, ...].
 
     Raises:

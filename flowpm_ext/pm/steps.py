@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import folded
 from flowpm_ext.core.types import Structure, TensorLike, known
 from flowpm_ext.cosmology import expansion
 from flowpm_ext.cosmology.parameters import Cosmology
@@ -74,6 +75,7 @@ def checked_stages(stages: TensorLike, a: TensorLike | None = None) -> Stages:
     return stages
 
 
+@folded
 def plan(cosmo: Cosmology, stages: TensorLike, integrator: str = "fastpm") -> Plan:
     """Factors of a simulation that steps from one stage to the next.
 
@@ -127,6 +129,7 @@ def require_reversible(made: Plan) -> None:
     )  # fmt: skip
 
 
+@folded
 def on_the_way(
     cosmo: Cosmology, stages: TensorLike, made: Plan, integrator: str, a: TensorLike
 ) -> tuple[tf.Tensor, tf.Tensor]:

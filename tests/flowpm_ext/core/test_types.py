@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from flowpm_ext.core.types import Structure, TensorLike, cast, floating, known, static
+from flowpm_ext.core.types import Structure, TensorLike, cast, floating, is_fixed, known, static
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,7 @@ def test_replacement_is_checked():
 def test_cast_keeps_all_digits_and_gradients():
     assert float(cast(0.1, tf.float64)) == 0.1
     assert cast([1, 2], tf.float32).dtype == tf.float32
+    assert float(cast(1e300, tf.float32)) == np.inf
     x = tf.Variable(0.1)
     with tf.GradientTape() as tape:
         y = cast(x, tf.float64)
@@ -86,6 +87,12 @@ def test_cast_keeps_all_digits_and_gradients():
 )
 def test_floating_type_of_arguments(value, dtype):
     assert floating(value) == dtype
+
+
+def test_numbers_that_nothing_differentiates():
+    assert is_fixed((Line(1.0, np.ones(2)), {"a": 2}))
+    assert not is_fixed((Line(1.0, tf.ones(2)), 1.0))
+    assert not is_fixed([keras.Variable(2.0)])
 
 
 def test_values_are_known_outside_graphs():
