@@ -50,6 +50,66 @@ def sent_by_formula(size: int, num_processes: int, halo: int, is_reverse: bool) 
     return (4 if is_reverse else 2) * transform + planes * 4 * size**2
 
 
+# What a device is taken to do: half of the memory rate of an H100 or H200, and what it sends to
+# others of its node and to those of other nodes (bytes / s).
+MEMORY_RATE = {"H100": 3.35e12 / 2, "H200": 4.8e12 / 2}
+MEMORY_SIZE = {"H100": 80e9, "H200": 141e9}
+IN_NODE, BETWEEN_NODES, PER_NODE = 450e9, 50e9, 8
+# What a force moves through the memory of a device for each particle and cell: 8 corners of 32
+# bytes, read and written while painting; 3 times 8 corners while reading; two transforms of three
+# axes and two transpositions each; differences and products of the modes. A force and its reverse
+# pass paint four channels and read seven.
+MOVED, MOVED_REVERSE = 8 * 64 + 24 * 32 + 2 * 5 * 8 + 60, 32 * 64 + 56 * 32 + 4 * 5 * 8 + 200
+# Numbers that a process has at once for each of its particles, as measured by this program.
+KEPT, KEPT_REVERSE = 90, 225
+
+
+def expected(size: int, num_devices: int, kind: str, halo: int, is_reverse: bool) -> dict:
+    """What a force, or a force and its reverse pass, is expected to take on GPUs.
+
+    Args:
+        size: Cells along each axis.
+        num_devices: Devices that share them.
+        kind: "H100" or "H200".
+        halo: Planes of the halo.
+        is_reverse: Whether the force is differentiated too.
+
+    Returns:
+        Seconds of work and of exchanges, and the memory of a device (bytes).
+    """
+    particles = size**3 / num_devices
+    sent = sent_by_formula(size, num_devices, halo, is_reverse)
+    rate = IN_NODE if num_devices <= PER_NODE else BETWEEN_NODES
+    return {
+        "work": particles * (MOVED_REVERSE if is_reverse else MOVED) / MEMORY_RATE[kind],
+        "exchanges": sent / rate,
+        "memory": 4 * particles * (KEPT_REVERSE if is_reverse else KEPT),
+    }
+
+
+def print_expected(num_steps: int = 10) -> None:
+    """Print a table of what simulations, and their gradients, are expected to take."""
+
+    def cells(size: int, count: int, kind: str, halo: int):
+        yield from (f"{size}³", count, kind)
+        for is_reverse in (False, True):
+            one = expected(size, count, kind, halo, is_reverse)
+            seconds = num_steps * (one["work"] + one["exchanges"])
+            share = one["exchanges"] / (one["work"] + one["exchanges"])
+            fits = "" if one["memory"] < MEMORY_SIZE[kind] else " (too much)"
+            yield from (f"{seconds:.1f}", f"{share:.0%}", f"{one['memory'] / 1e9:.0f}{fits}")
+
+    table = [
+        cells(size, count, kind, min(32, size // count))
+        for size in (1024, 2048) for count in (8, 32, 64, 128, 256) for kind in MEMORY_RATE
+        if count * 4 <= size and (kind == "H100" or count in (8, 64))
+    ]  # fmt: skip
+    print_table(
+        ("mesh", "devices", "kind", f"{num_steps} steps (s)", "of it exchanges", "memory (GB)",
+         "and gradient (s)", "of it exchanges", "memory (GB)"), table,
+    )  # fmt: skip
+
+
 def sent_in_graph(function) -> int:
     """Bytes that a process sends in a function that was traced, without sums of single numbers."""
     total = 0
@@ -165,7 +225,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--halo", type=int, default=16, help="planes, at most those of a slab")
     parser.add_argument("--json", help="file for the numbers")
+    parser.add_argument("--expected", action="store_true", help="only what GPUs should take")
     options = parser.parse_args()
+    if options.expected:
+        return print_expected()
     kinds = [("local", 1), *(("sharded", count) for count in options.processes)]
     cases = [
         case(*kind, size, options.steps, options.halo)
