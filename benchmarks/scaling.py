@@ -24,7 +24,7 @@ CELL, A_START = 2.0, 0.1  # Mpc/h
 # Cells of a mesh on which the same program needs next to no memory of its own: what it has there
 # is what TensorFlow and the compiled program take.
 START_UP = 16
-REPEATS = 2
+REPEATS = 5
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}  # fmt: skip

@@ -70,20 +70,15 @@ class Halo(NamedTuple):
         above = tf.pad(above, [[0, 0], [planes - width, 0], *others])
         return wide[:, width:-width] + below + above
 
-    def inside(
-        self, position: tf.Tensor, first: int, planes: int, side: int, window: str
-    ) -> tf.Tensor:
-        """Positions counted from the first plane of the halo.
+    def require_wide_enough(self, reach: tf.Tensor, planes: int) -> list[tf.Operation]:
+        """Refuse a halo that is too narrow; all processes do so together.
 
         Args:
-            position: Positions in cells (they wrap around), [batch, num_particles, 3].
-            first: First plane of the slab.
-            planes: Planes of the slab.
-            side: Planes of the whole mesh.
-            window: How particles are spread, "cic" or "tsc".
+            reach: Planes beyond the slab that particles of this process are spread to, scalar.
+            planes: Planes of a slab.
 
         Returns:
-            Positions (cells), in the same shape.
+            In a graph, what must run before the halo is used.
 
         Raises:
             ValueError: If a particle of any process reaches beyond the halo; in a graph,
@@ -92,16 +87,7 @@ class Halo(NamedTuple):
         References:
             Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
         """
-        x = position[..., 0] - float(first)
-        # The periodic image that is nearest to the slab.
-        x -= side * tf.round((x - (planes - 1) / 2) / side)
-        needed = self.processes.maximum(_reach(x, planes, window))
-        with tf.control_dependencies(self._checked(needed, planes)):
-            x = tf.identity(x) + float(self.width)
-        return tf.concat([x[..., None], position[..., 1:]], axis=-1)
-
-    def _checked(self, needed: tf.Tensor, planes: int) -> list[tf.Operation]:
-        """Refuse a halo that is too narrow; all processes do so together."""
+        needed = self.processes.maximum(reach)
         value = known(needed)
         fix = f"Set `halo`, up to the {planes} planes of a slab, or take fewer processes."
         if value is not None:
@@ -116,13 +102,62 @@ class Halo(NamedTuple):
         return [tf.debugging.Assert(needed <= self.width, [words])]
 
 
-def _reach(x: tf.Tensor, planes: int, window: str) -> tf.Tensor:
-    """Planes beyond the slab that particles are spread to, infinite where one is nowhere."""
-    x = tf.stop_gradient(x)
-    low, high = tf.reduce_min(x), tf.reduce_max(x)
-    if window == "cic":
-        low, high = tf.floor(low), tf.floor(high) + 1
-    else:
-        low, high = tf.floor(low + 0.5) - 1, tf.floor(high + 0.5) + 1
-    reach = tf.maximum(tf.maximum(-low, high - (planes - 1)), 0)
-    return tf.where(tf.math.is_finite(low + high), reach, float("inf"))
+class Slab(NamedTuple):
+    """Where a slab with its halo lies in the whole mesh.
+
+    Attributes:
+        first: First plane of the slab.
+        planes: Planes of the slab.
+        side: Planes of the whole mesh.
+        width: Planes of the halo on either side.
+        window: How particles are spread, "cic" or "tsc".
+    """
+
+    first: int
+    planes: int
+    side: int
+    width: int
+    window: str
+
+    def inside(self, position: tf.Tensor) -> tf.Tensor:
+        """Positions counted from the first plane of the halo.
+
+        Args:
+            position: Positions in cells (they wrap around), [batch, num_particles, 3].
+
+        Returns:
+            Positions (cells), in the same shape.
+
+        References:
+            Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+        """
+        x = self._from_slab(position) + float(self.width)
+        return tf.concat([x[..., None], position[..., 1:]], axis=-1)
+
+    def reach(self, position: tf.Tensor) -> tf.Tensor:
+        """Planes beyond the slab that particles are spread to, infinite where one is nowhere.
+
+        Args:
+            position: Positions in cells (they wrap around), [batch, num_particles, 3].
+
+        Returns:
+            Number of planes, scalar.
+
+        References:
+            Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
+        """
+        x = self._from_slab(tf.stop_gradient(position))
+        low, high = tf.reduce_min(x), tf.reduce_max(x)
+        if self.window == "cic":
+            low, high = tf.floor(low), tf.floor(high) + 1
+        else:
+            low, high = tf.floor(low + 0.5) - 1, tf.floor(high + 0.5) + 1
+        reach = tf.maximum(tf.maximum(-low, high - (self.planes - 1)), 0)
+        is_somewhere = tf.reduce_all(tf.math.is_finite(x))
+        return tf.where(is_somewhere, reach, tf.constant(float("inf"), x.dtype))
+
+    def _from_slab(self, position: tf.Tensor) -> tf.Tensor:
+        """Planes from the first of the slab to the nearest periodic image."""
+        x = position[..., 0] - float(self.first)
+        around = tf.round((x - (self.planes - 1) / 2) / self.side)
+        return x - self.side * tf.stop_gradient(around)

@@ -1,5 +1,6 @@
 """A mesh in slabs, one on the device of each of several processes."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -14,7 +15,7 @@ from flowpm_ext.core.compile import kernel, zeros
 from flowpm_ext.core.types import static
 from flowpm_ext.mesh import painting
 from flowpm_ext.mesh.base import AbstractMesh
-from flowpm_ext.mesh.halo import Halo
+from flowpm_ext.mesh.halo import Halo, Slab
 from flowpm_ext.mesh.processes import Processes
 from flowpm_ext.numerics import fourier
 
@@ -120,17 +121,20 @@ class ShardedMesh(AbstractMesh):
         return fourier.half_plane_weights(self.shape[-1])[:, None]
 
     def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-        halo = self._halo
-        wide = halo.wide_shape(self.local_shape)
-        return halo.folded(_painted(self._inside(position), weight, wide, self.window))
+        wide = self._halo.wide_shape(self.local_shape)
+        with self._reached(position):
+            painted = _painted(position, weight, wide, self._slab)
+        return self._halo.folded(painted)
 
     def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         wide = self._halo.extended(field)
-        return _readout(wide, self._inside(position), self.window)
+        with self._reached(position):
+            return _readout(wide, position, self._slab)
 
     def slopes(self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         wide = self._halo.extended(field)
-        return _slopes(wide, self._inside(position), weight, self.window)
+        with self._reached(position):
+            return _slopes(wide, position, weight, self._slab)
 
     def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None) -> tf.Tensor:
         return self.processes.sum(tf.reduce_sum(x, axis))
@@ -147,11 +151,16 @@ class ShardedMesh(AbstractMesh):
         nx, ny, nz = self.shape
         return ny // self.num_devices, nz // 2 + 1, nx
 
-    def _inside(self, position: tf.Tensor) -> tf.Tensor:
-        """Positions counted from the first plane of the halo, checked."""
-        return self._halo.inside(
-            position, self.first_plane, self.local_shape[0], self.shape[0], self.window
-        )
+    @property
+    def _slab(self) -> Slab:
+        planes = self.local_shape[0]
+        return Slab(self.first_plane, planes, self.shape[0], self.halo, self.window)
+
+    def _reached(self, position: tf.Tensor) -> contextlib.AbstractContextManager:
+        """Where what uses the halo belongs: it runs after the check that the halo is enough."""
+        reach = _reach(position, self._slab)
+        before = self._halo.require_wide_enough(reach, self.local_shape[0])
+        return tf.control_dependencies(before)
 
 
 @functools.cache
@@ -160,19 +169,30 @@ def _this_one() -> Processes:
 
 
 # What a process does without the others is compiled: ten times quicker than operation by operation.
-_readout = kernel(painting.readout)
-_slopes = kernel(painting.slopes)
+@kernel
+def _reach(position: tf.Tensor, slab: Slab) -> tf.Tensor:
+    return slab.reach(position)
+
+
+@kernel
+def _readout(wide: tf.Tensor, position: tf.Tensor, slab: Slab) -> tf.Tensor:
+    return painting.readout(wide, slab.inside(position), slab.window)
+
+
+@kernel
+def _slopes(wide: tf.Tensor, position: tf.Tensor, weight: tf.Tensor, slab: Slab) -> tf.Tensor:
+    return painting.slopes(wide, slab.inside(position), weight, slab.window)
 
 
 @kernel
 def _painted(
-    position: tf.Tensor, weight: tf.Tensor | None, sides: tuple[int, ...], window: str
+    position: tf.Tensor, weight: tf.Tensor | None, sides: tuple[int, ...], slab: Slab
 ) -> tf.Tensor:
     """Particles on an empty mesh."""
     channels = [] if weight is None else weight.shape[2:].as_list()
     empty = zeros([tf.shape(position)[0], *sides, *channels], position.dtype)
     empty = tf.ensure_shape(empty, [position.shape[0], *sides, *channels])
-    return painting.paint(empty, position, weight, window)
+    return painting.paint(empty, slab.inside(position), weight, slab.window)
 
 
 def _flat(batch: tf.TensorShape) -> int:

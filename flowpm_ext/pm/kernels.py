@@ -7,11 +7,12 @@ mesh is stored for them.
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.compile import unfolded
+from flowpm_ext.core.compile import kernel, unfolded
 from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.numerics import fourier
 
 GRADIENTS = ("finite_difference", "spectral")
+NEIGHBOURS = (-1, 1, -2, 2)  # shifts that bring the next cell, the last one, and those beyond
 
 
 def squared_wavenumber(mesh: AbstractMesh, dtype: tf.DType) -> tf.Tensor:
@@ -63,12 +64,20 @@ def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor
     checks.one_of(kind, "gradient_kernel", GRADIENTS)
     if kind == "finite_difference":
         field = mesh.irfft3(modes)
-        return tf.stack([_difference(mesh, field, axis) for axis in range(3)], axis=-1)
+        differences = _differences if mesh.is_compilable else _compiled_differences
+        return differences(field, *mesh.rolls(field, NEIGHBOURS, 0))
     slopes = [modes * unfolded(1j * k, modes.dtype) for k in fourier.odd(mesh.wavenumbers())]
     return tf.transpose(mesh.irfft3(tf.stack(slopes, axis=1)), [0, 2, 3, 4, 1])
 
 
-def _difference(mesh: AbstractMesh, field: tf.Tensor, axis: int) -> tf.Tensor:
-    """Central difference of fourth order along an axis."""
-    next_one, last_one, next_two, last_two = mesh.rolls(field, (-1, 1, -2, 2), axis)
-    return (8 * (next_one - last_one) - (next_two - last_two)) / 12
+def _differences(field: tf.Tensor, *along_x: tf.Tensor) -> tf.Tensor:
+    """Central differences of fourth order along the axes, given the neighbours along the first."""
+    along = [along_x, *([tf.roll(field, i, axis) for i in NEIGHBOURS] for axis in (2, 3))]
+    return tf.stack(
+        [(8 * (next_one - last_one) - (next_two - last_two)) / 12
+         for next_one, last_one, next_two, last_two in along], axis=-1,
+    )  # fmt: skip
+
+
+# Within a graph that XLA does not compile, the arithmetic of a process still is.
+_compiled_differences = kernel(_differences)
