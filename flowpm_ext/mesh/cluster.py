@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.mesh.meeting import meet
 from flowpm_ext.mesh.processes import Processes
 from flowpm_ext.version import __version__
 
@@ -34,14 +35,19 @@ def join_cluster(timeout: float = 600.0) -> Processes:
         The processes.
 
     Raises:
-        ValueError: If TF_CONFIG is malformed, `timeout` is not positive, or the processes run
-            different versions of this package, of TensorFlow or of Python.
+        ValueError: If TF_CONFIG is malformed, `timeout` is not positive, the port of this process
+            is in use, or the processes run different versions of this package, of TensorFlow or
+            of Python.
+        TimeoutError: If others did not start in time; it names their addresses.
         RuntimeError: If TensorFlow has worked already.
     """
     checks.positive(timeout, "timeout")
     resolver = _resolver(os.environ)
     if resolver is None:
         return Processes(timeout=timeout)
+    cluster = resolver.cluster_spec()
+    everyone = [address for job in cluster.as_dict().values() for address in job]
+    meet(everyone, cluster.task_address(resolver.task_type, resolver.task_id), timeout)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:

@@ -74,7 +74,7 @@ def test_after_other_work_it_is_too_late(monkeypatch):
         raise RuntimeError("Collective ops must be configured at program startup")
 
     monkeypatch.setattr(cluster.tf.distribute, "MultiWorkerMirroredStrategy", too_late)
-    monkeypatch.setattr(cluster, "_resolver", lambda environment: object())
+    monkeypatch.setattr(cluster, "meet", lambda *where: None)
     with pytest.raises(RuntimeError, match="`join_cluster` must be called before TensorFlow"):
         join_cluster()
 
