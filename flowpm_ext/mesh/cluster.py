@@ -1,9 +1,12 @@
 """Joining a cluster: which processes there are, as the environment of each says."""
 
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,7 +52,8 @@ def join_cluster(timeout: float = 600.0) -> Processes:
     everyone = [address for job in cluster.as_dict().values() for address in job]
     meet(everyone, cluster.task_address(resolver.task_type, resolver.task_id), timeout)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        with _same_end():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise
@@ -98,6 +102,16 @@ def require_cluster(text: str) -> dict[str, Any]:
     is_member = isinstance(task["index"], int) and 0 <= task["index"] < len(addresses)
     require(is_member, "name a task of its cluster", task)
     return config
+
+
+@contextlib.contextmanager
+def _same_end() -> Iterator[None]:
+    """Let SIGTERM do afterwards what it did before: TensorFlow takes it, and only notes it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    # Handlers that are not Python's cannot be set from here, nor any from another thread.
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _require_one_version(processes: Processes) -> None:

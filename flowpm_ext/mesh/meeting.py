@@ -1,6 +1,7 @@
 """Processes wait for each other before TensorFlow does, which neither ends nor is interrupted."""
 
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -50,7 +51,8 @@ def _listening(address: str) -> Iterator[None]:
         )
     except OSError as error:
         fix = "End what listens there, or take another port in all processes."
-        checks.require(False, f"port of {address}", "be free for this process", error.strerror, fix)
+        why = os.strerror(error.errno)
+        checks.require(False, f"port of {address}", "be free for this process", why, fix)
     with listener:
         yield
 
