@@ -3,21 +3,18 @@
 import contextlib
 import json
 import os
-import platform
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.mesh.agreement import require_one_version
 from flowpm_ext.mesh.meeting import meet
 from flowpm_ext.mesh.processes import Processes
-from flowpm_ext.version import __version__
 
-MAX_LETTERS = 96
 EXAMPLE = (
     'For two processes on one machine, the first has TF_CONFIG=\'{"cluster": {"worker": '
     '["localhost:12345", "localhost:12346"]}, "task": {"type": "worker", "index": 0}}\'.'
@@ -60,7 +57,7 @@ def join_cluster(timeout: float = 600.0) -> Processes:
         message = "`join_cluster` must be called before TensorFlow does any other work."
         raise RuntimeError(message) from None
     processes = Processes(strategy, timeout)
-    _require_one_version(processes)
+    require_one_version(processes)
     return processes
 
 
@@ -112,19 +109,6 @@ def _same_end() -> Iterator[None]:
     # Handlers that are not Python's cannot be set from here, nor any from another thread.
     if before is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
-
-
-def _require_one_version(processes: Processes) -> None:
-    """Refuse processes that would trace different programs, and wait for each other for ever."""
-    python = platform.python_version()
-    mine = f"flowpm-ext {__version__}, TensorFlow {tf.__version__}, Python {python}"
-    letters = np.frombuffer(mine.encode()[:MAX_LETTERS].ljust(MAX_LETTERS), np.uint8)
-    rows = processes.gathered(tf.constant(letters.astype(np.int32))).numpy()
-    said = [bytes(row.astype(np.uint8)).decode().rstrip() for row in rows]
-    if len(set(said)) > 1:
-        received = "; ".join(f"process {i + 1} has {text}" for i, text in enumerate(said))
-        message = f"All processes must run the same versions. Received: {received}."
-        raise ValueError(f"{message} Install the same in all places.")
 
 
 def _is_address(value: Any) -> bool:

@@ -82,9 +82,9 @@ def test_after_other_work_it_is_too_late(monkeypatch):
 
 PROGRAM = """
 import json, os, signal, time
-from flowpm_ext.mesh import cluster
+from flowpm_ext.mesh import agreement, cluster
 index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-cluster.__version__ = f"0.{index}"
+agreement.__version__ = f"0.{index}"
 try:
     cluster.join_cluster()
 except ValueError as error:
