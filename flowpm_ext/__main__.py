@@ -107,9 +107,8 @@ def run_simulate(options: argparse.Namespace) -> None:
     with quiet_start():
         from flowpm_ext.mesh import join_cluster
         from flowpm_ext.simulation import simulate
-
-        processes = join_cluster()
     config = SimulationConfig.from_dict(values)
+    processes = join_cluster()
     paths = simulate(
         config, options.out, overwrite=options.overwrite, verbose=1, processes=processes,
         halo=options.halo,

@@ -1,6 +1,7 @@
 """A run that stops can go on: who works in a folder, what is in it, and where the run was."""
 
 import contextlib
+import fnmatch
 import json
 import os
 import pathlib
@@ -154,13 +155,14 @@ def forces_done(folder: str | os.PathLike) -> int | None:
 
 
 def clear(folder: pathlib.Path) -> None:
-    """Remove the checkpoint and the snapshots of a folder.
+    """Remove the checkpoint and the snapshots of a folder, and what is left of them.
 
     Args:
         folder: The folder.
     """
-    for path in (folder / NAME, *folder.glob(SNAPSHOTS)):
-        parts.remove(path)
+    found = {parts.file_of(one.name) or one.name for one in folder.iterdir()}
+    for name in (NAME, *fnmatch.filter(found, SNAPSHOTS)):
+        parts.remove(folder / name)
 
 
 def require_same_run(folder: pathlib.Path, identity: dict[str, Any]) -> None:

@@ -57,6 +57,15 @@ def run_command(name: str, work: Callable[[], None], what_is_left: Callable[[], 
         where it was interrupted, and 143 where it was ended by SIGTERM.
     """
     try:
+        return _tried(name, work)
+    except KeyboardInterrupt as end:
+        _say(name, f"interrupted; {what_is_left()}")
+        return 143 if isinstance(end, Terminated) else 130
+
+
+def _tried(name: str, work: Callable[[], None]) -> int:
+    """The exit code of work; it may also be interrupted while an error is told."""
+    try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *where: _say(name, f"warning: {message}")
             work()
@@ -64,15 +73,20 @@ def run_command(name: str, work: Callable[[], None], what_is_left: Callable[[], 
         _say(name, f"error: {error or NO_MEMORY}")
         return 2
     except Exception as error:
+        _raise_hidden_interruption(error)
         known = _in_words(error)
         if known is None:
             raise
         _say(name, f"error: {known}")
         return 2
-    except KeyboardInterrupt as end:
-        _say(name, f"interrupted; {what_is_left()}")
-        return 143 if isinstance(end, Terminated) else 130
     return 0
+
+
+def _raise_hidden_interruption(error: Exception) -> None:
+    """Raise what a signal raised while TensorFlow made an error, of which it makes another one."""
+    found = re.search("REPLACED BY (Terminated|KeyboardInterrupt)", str(error))
+    if found:
+        raise {"Terminated": Terminated}.get(found[1], KeyboardInterrupt) from None
 
 
 def _in_words(error: Exception) -> str | None:

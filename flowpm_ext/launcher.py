@@ -129,17 +129,19 @@ def run_again(module: str, arguments: Sequence[str], num_processes: int) -> int:
 
 
 def tell_of_failure(ended: Ended) -> None:
-    """Say on standard error what a process that was not shown said before it failed.
+    """Say on standard error which process failed, and what it said where that was not shown.
 
     Args:
         ended: How processes ended, of which the first was shown.
     """
-    if ended.failed:
-        how = f"exit code {ended.code}" if ended.code >= 0 else f"signal {-ended.code}"
-        number, count = ended.failed + 1, len(ended.output)
-        lines = ended.output[ended.failed].strip().splitlines()[-20:]
-        print(*lines, sep="\n", file=sys.stderr)
-        print(f"Process {number} of {count} ended by {how}; all were stopped.", file=sys.stderr)
+    is_told = ended.failed == 0 and ended.code > 0  # by the first process itself
+    if ended.failed is None or is_told:
+        return
+    how = f"exit code {ended.code}" if ended.code >= 0 else f"signal {-ended.code}"
+    number, count = ended.failed + 1, len(ended.output)
+    lines = ended.output[ended.failed].strip().splitlines()[-20:]
+    last = f"Process {number} of {count} ended by {how}; all were stopped."
+    print(*lines, last, sep="\n", file=sys.stderr)
 
 
 def _wait(running: list[subprocess.Popen], timeout: float | None) -> int | None:

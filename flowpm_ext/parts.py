@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 
 from flowpm_ext import hdf5
 from flowpm_ext.mesh import Processes
+
+ENDING = r"(\.\d+)?\.\d+of\d+"  # of the name of a part
+PART = re.compile(rf"(?P<whole>.+?){ENDING}|\.(?P<begun>.+?)({ENDING})?\.partial")
 
 
 def write(
@@ -38,8 +42,8 @@ def write(
         attributes: Attributes of the file.
         processes: Those that hold the rows, in their order; None for this one alone.
         others: What all processes have alike.
-        mark: A word in the names of the parts; with another one for each writing, a file that is
-            replaced stays whole until the new one is.
+        mark: A dot and a number, in the names of the parts; with another one for each writing, a
+            file that is replaced stays whole until the new one is.
 
     Raises:
         OSError: If the file cannot be written.
@@ -56,7 +60,7 @@ def write(
         }
     if size == 1 or processes.rank == 0:
         hdf5.write(path, kind, format_version, datasets | dict(others or {}), attributes)
-        for part in path.parent.glob(f"{path.name}*.*of*"):
+        for part in _parts(path):
             if size == 1 or part.name not in names:
                 part.unlink(missing_ok=True)
     if size > 1:
@@ -93,13 +97,32 @@ def opened(
 
 
 def remove(path: pathlib.Path) -> None:
-    """Remove a file that `write` made, with its parts.
+    """Remove a file that `write` made, with its parts and those that were cut short.
 
     Args:
         path: The file, which need not be there.
     """
-    for one in (path, *path.parent.glob(f"{path.name}*.*of*")):
+    for one in (path, *_parts(path)):
         one.unlink(missing_ok=True)
+
+
+def file_of(name: str) -> str | None:
+    """The file that a part belongs to.
+
+    Args:
+        name: Name of a file.
+
+    Returns:
+        The name that `write` was given for it, if this is a part, or one that was cut short; None
+        for others.
+    """
+    found = PART.fullmatch(name)
+    return found and (found["whole"] or found["begun"])
+
+
+def _parts(path: pathlib.Path) -> list[pathlib.Path]:
+    """Parts of a file, of all its writings."""
+    return [one for one in path.parent.iterdir() if file_of(one.name) == path.name]
 
 
 def _part_of(kind: str) -> str:

@@ -18,6 +18,7 @@ from flowpm_ext.cosmology import power
 from flowpm_ext.fields import linear_field
 from flowpm_ext.io import claimed_folder
 from flowpm_ext.mesh import AbstractMesh, LocalMesh, Processes, ShardedMesh
+from flowpm_ext.mesh.agreement import num_on_this_machine, together
 from flowpm_ext.pm import lpt_init, steps
 from flowpm_ext.pm.forces import Gravity
 from flowpm_ext.pm.integrate import integrate
@@ -29,6 +30,8 @@ from flowpm_ext.snapshot import snapshot_name, write_snapshot
 # for each cell of the force mesh.
 BASE_BYTES = 900e6
 NUMBERS_PER_PARTICLE, NUMBERS_PER_FORCE_CELL = 80, 12
+
+FIX = "Take a smaller --mesh or --force-mesh-factor."
 
 
 class Step(NamedTuple):
@@ -87,19 +90,19 @@ def simulate(
         isinstance(config, SimulationConfig), "config", "be a SimulationConfig", config,
         error=TypeError,
     )  # fmt: skip
-    table = None if config.spectrum == "theory" else read_table(config.spectrum)
-    fix = "Take a smaller --mesh or --force-mesh-factor."
     processes = processes or Processes()
-    needed = memory_needed(config, processes.size)
-    require_memory(needed, f"A run with {config.mesh}^3 particles", fix)
     is_first, folder = processes.rank == 0, pathlib.Path(out)
+    needed = memory_needed(config, processes.size) * num_on_this_machine(processes)
     mesh = LocalMesh(config.mesh)
     if processes.size > 1:
         mesh = ShardedMesh(config.mesh, processes=processes, halo=halo)
-    with claimed_folder(folder) if is_first else contextlib.nullcontext():
-        if is_first:
-            _prepare(folder, config, table, overwrite)
-        processes.wait()
+    with contextlib.ExitStack() as stack:
+        with together(processes):
+            table = None if config.spectrum == "theory" else read_table(config.spectrum)
+            require_memory(needed, f"A run with {config.mesh}^3 particles", FIX)
+            if is_first:
+                stack.enter_context(claimed_folder(folder))
+                _prepare(folder, config, table, overwrite)
         paths = {a: folder / snapshot_name(a) for a in config.snapshots}
         with Checkpoint(folder, config.identity(table), processes) as checkpoint:
             _run(config, table, paths, checkpoint, mesh, verbose * is_first)

@@ -1,19 +1,20 @@
 """Joining a cluster: which processes there are, as the environment of each says."""
 
+import contextlib
 import json
 import os
-import platform
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.mesh.agreement import require_one_version
+from flowpm_ext.mesh.meeting import meet
 from flowpm_ext.mesh.processes import Processes
-from flowpm_ext.version import __version__
 
-MAX_LETTERS = 96
 EXAMPLE = (
     'For two processes on one machine, the first has TF_CONFIG=\'{"cluster": {"worker": '
     '["localhost:12345", "localhost:12346"]}, "task": {"type": "worker", "index": 0}}\'.'
@@ -34,23 +35,29 @@ def join_cluster(timeout: float = 600.0) -> Processes:
         The processes.
 
     Raises:
-        ValueError: If TF_CONFIG is malformed, `timeout` is not positive, or the processes run
-            different versions of this package, of TensorFlow or of Python.
+        ValueError: If TF_CONFIG is malformed, `timeout` is not positive, the port of this process
+            is in use, or the processes run different versions of this package, of TensorFlow or
+            of Python.
+        TimeoutError: If others did not start in time; it names their addresses.
         RuntimeError: If TensorFlow has worked already.
     """
     checks.positive(timeout, "timeout")
     resolver = _resolver(os.environ)
     if resolver is None:
         return Processes(timeout=timeout)
+    cluster = resolver.cluster_spec()
+    everyone = [address for job in cluster.as_dict().values() for address in job]
+    meet(everyone, cluster.task_address(resolver.task_type, resolver.task_id), timeout)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        with _same_end():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise
         message = "`join_cluster` must be called before TensorFlow does any other work."
         raise RuntimeError(message) from None
     processes = Processes(strategy, timeout)
-    _require_one_version(processes)
+    require_one_version(processes)
     return processes
 
 
@@ -94,17 +101,14 @@ def require_cluster(text: str) -> dict[str, Any]:
     return config
 
 
-def _require_one_version(processes: Processes) -> None:
-    """Refuse processes that would trace different programs, and wait for each other for ever."""
-    python = platform.python_version()
-    mine = f"flowpm-ext {__version__}, TensorFlow {tf.__version__}, Python {python}"
-    letters = np.frombuffer(mine.encode()[:MAX_LETTERS].ljust(MAX_LETTERS), np.uint8)
-    rows = processes.gathered(tf.constant(letters.astype(np.int32))).numpy()
-    said = [bytes(row.astype(np.uint8)).decode().rstrip() for row in rows]
-    if len(set(said)) > 1:
-        received = "; ".join(f"process {i + 1} has {text}" for i, text in enumerate(said))
-        message = f"All processes must run the same versions. Received: {received}."
-        raise ValueError(f"{message} Install the same in all places.")
+@contextlib.contextmanager
+def _same_end() -> Iterator[None]:
+    """Let SIGTERM do afterwards what it did before: TensorFlow takes it, and only notes it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    # Handlers that are not Python's cannot be set from here, nor any from another thread.
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_address(value: Any) -> bool:

@@ -25,7 +25,9 @@ class Processes:
         strategy: A `tf.distribute.MultiWorkerMirroredStrategy` with one device in each process;
             None for this process alone.
         timeout: Time (seconds) to wait for the others here. Later exchanges wait for as long as
-            the others live; one that dies is an error in all of them within some ten seconds.
+            the others live: one that dies is an error in all of them after some ten seconds, or
+            twenty where the machine is busy; for one that lives and takes no part they wait for
+            ever (see `agreement.together`).
 
     Raises:
         ValueError: If a process has several devices, or `timeout` is not positive.

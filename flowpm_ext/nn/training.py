@@ -12,6 +12,8 @@ class SharedTraining:
     In Keras 3.15 `fit` fails under a MultiWorkerMirroredStrategy, on the first batch and on the
     averages over workers, which it takes along the first axis of what is a number. Here a model is
     built from the part of a batch that this worker has, and a step reports vectors of one number.
+    Losses and gradients are those of the whole batch, however it is shared out. A loss of the
+    model's own (`compute_loss`) is a mean over samples, weighted where weights are given.
     """
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -46,12 +48,38 @@ class SharedTraining:
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
 
-    def _compute_loss(self, *args: Any, **options: Any) -> tf.Tensor:
-        loss = super()._compute_loss(*args, **options)
-        if type(self).compute_loss is keras.Model.compute_loss:
+    def _compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:  # fmt: skip
+        """The loss of the whole batch over the number of replicas, with the slope by one's part.
+
+        Keras sums gradients over replicas and averages what they report. Replicas may hold parts
+        of different size, or nothing of a small batch.
+        """
+        loss = super()._compute_loss(x, y, y_pred, sample_weight, training)
+        size = tf.distribute.get_strategy().num_replicas_in_sync
+        replica = tf.distribute.get_replica_context()
+        if size == 1 or replica is None:  # None while Keras builds a model
             return loss
-        # As Keras does it with its own: gradients are summed over replicas.
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+        if not self._has_own_loss():
+            loss *= size  # which Keras has divided by
+        held = tf.cast(self._held(x, sample_weight), loss.dtype)
+        mine = tf.math.multiply_no_nan(loss, held)  # nothing has no mean
+        sums = [tf.stop_gradient(mine), held]
+        total, everything = replica.all_reduce("SUM", sums)
+        mine = tf.math.divide_no_nan(mine, everything)
+        whole = tf.math.divide_no_nan(total, everything * size)
+        return mine + tf.stop_gradient(whole - mine)
+
+    def _has_own_loss(self) -> bool:
+        return type(self).compute_loss is not keras.Model.compute_loss
+
+    def _held(self, x: Any, sample_weight: Any) -> tf.Tensor:
+        """What the mean of this part counts in that of the batch."""
+        if sample_weight is not None and self._has_own_loss():
+            return tf.reduce_sum(sample_weight)
+        return tf.shape(next(part for part in tf.nest.flatten(x) if part is not None))[0]
 
 
 class OwnLoss(SharedTraining):

@@ -188,7 +188,7 @@ class Compressor(OwnLoss, keras.Model):
         each = self.objective.each(y, y_pred)
         weight = tf.ones_like(each) if sample_weight is None else tf.cast(sample_weight, each.dtype)
         extra = sum(self.losses) if self.losses else 0.0
-        return tf.reduce_sum(each * weight) / tf.reduce_sum(weight) + extra
+        return tf.math.divide_no_nan(tf.reduce_sum(each * weight), tf.reduce_sum(weight)) + extra
 
     def compress(self, x: TensorLike, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
         """Summaries of many data.

@@ -359,7 +359,8 @@ class ConditionalDensity(OwnLoss, keras.Model):
         value = -self._log_prob(tf.cast(y, tf.float32), y_pred)
         if sample_weight is None:
             return tf.reduce_mean(value)
-        return tf.reduce_sum(value * sample_weight) / tf.reduce_sum(sample_weight)
+        weights = tf.reduce_sum(sample_weight)
+        return tf.math.divide_no_nan(tf.reduce_sum(value * sample_weight), weights)
 
     def get_config(self) -> dict[str, Any]:
         embedding = self.embedding

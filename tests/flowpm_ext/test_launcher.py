@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowpm_ext.__main__ import main
-from flowpm_ext.launcher import launch
+from flowpm_ext.launcher import Ended, launch, tell_of_failure
 from flowpm_ext.snapshot import load_snapshot
 
 
@@ -35,6 +35,20 @@ def test_when_one_fails_all_are_ended_and_it_is_named():
     assert time.monotonic() - start < 60
     assert (ended.code, ended.failed) == (7, 1)
     assert "I am 1" in ended.output[1]
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (Ended(-9, 0, ["", ""]), "Process 1 of 2 ended by signal 9; all were stopped.\n"),
+        (Ended(7, 1, ["", "no\n"]), "no\nProcess 2 of 2 ended by exit code 7; all were stopped.\n"),
+        (Ended(2, 0, ["", ""]), ""),  # the first has said so itself
+        (Ended(0, None, ["", ""]), ""),
+    ],
+)
+def test_every_failure_is_told_once(ended, words, capsys):
+    tell_of_failure(ended)
+    assert capsys.readouterr().err == words
 
 
 def test_too_slow_processes_are_ended():

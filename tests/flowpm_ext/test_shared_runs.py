@@ -67,18 +67,18 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("num_processes", [1, 2, 4])
 def test_any_number_of_processes_goes_on(cut_short, whole, tmp_path, num_processes):
-    folder, before = tmp_path / "copy", checkpoint.forces_done(cut_short[0])
+    folder, shift = tmp_path / "copy", np.array([0.0, 1.0, 0.0])
     shutil.copytree(cut_short[0], folder)
-    kept = folder / checkpoint.NAME
-    with h5py.File(kept, "r+") as file:  # so that a run from the beginning would show
-        file.attrs["mark"] = 1
+    for part in folder.glob(f"{checkpoint.NAME}.*of2"):
+        with h5py.File(part, "r+") as file:  # a run from the beginning would not be shifted
+            file["position"][:] += shift
     run = started(folder, num_processes)
     _, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
-    assert before > 0 and not list(folder.glob(f"{checkpoint.NAME}*"))
+    assert not [one for one in folder.iterdir() if checkpoint.NAME in one.name]
     state = load_snapshot(folder / SNAPSHOT).state
     # Sums over processes and over threads are in another order: rounding, which 300 steps amplify.
-    np.testing.assert_allclose(state.position, whole.position, atol=1e-10)
+    np.testing.assert_allclose(state.position, whole.position + shift, atol=1e-10)
 
 
 class One(Processes):
@@ -118,6 +118,25 @@ def test_a_writing_cut_short_leaves_the_file_before_it(tmp_path):
     parts.write(path, "test file", 1, {"x": (-values[2:4], {})}, {}, One(1), mark=".2")
     with parts.opened(path, "test file", 1, "") as file:
         np.testing.assert_array_equal(file["x"][:], values)
+
+
+LEFT = {  # by processes that were killed, whole or not
+    "checkpoint.h5.37.1of2", ".checkpoint.h5.37.2of2.partial", ".checkpoint.h5.partial",
+    "snapshot_a0.5000.h5.1of2", "snapshot_a0.5000.h5.2of2", ".snapshot_a1.0000.h5.1of2.partial",
+}  # fmt: skip
+OF_OTHERS = {
+    "snapshot_a1.0000.h5.profile.txt", "checkpoint.h5.profile", "checkpoint.h5.copy.1of2",
+    "checkpoint.h5.1of2.txt", "notes.h5.1of2",
+}  # fmt: skip
+
+
+def test_all_that_runs_have_left_can_be_removed_and_nothing_else(tmp_path):
+    for name in LEFT | OF_OTHERS:
+        (tmp_path / name).touch()
+    parts.write(tmp_path / "snapshot_a1.0000.h5", "kind", 1, {"x": (np.zeros(3), {})}, {})
+    assert not (tmp_path / ".snapshot_a1.0000.h5.1of2.partial").exists()
+    checkpoint.clear(tmp_path)
+    assert {one.name for one in tmp_path.iterdir()} == OF_OTHERS
 
 
 def test_a_part_that_is_missing_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """What is said of a cluster that cannot be joined."""
 
 import json
+import signal
 import sys
 
 import pytest
@@ -74,19 +75,30 @@ def test_after_other_work_it_is_too_late(monkeypatch):
         raise RuntimeError("Collective ops must be configured at program startup")
 
     monkeypatch.setattr(cluster.tf.distribute, "MultiWorkerMirroredStrategy", too_late)
-    monkeypatch.setattr(cluster, "_resolver", lambda environment: object())
+    monkeypatch.setattr(cluster, "meet", lambda *where: None)
     with pytest.raises(RuntimeError, match="`join_cluster` must be called before TensorFlow"):
         join_cluster()
 
 
-def test_processes_of_different_versions_are_refused():
-    text = "import json, os\nfrom flowpm_ext.mesh import cluster\n"
-    text += "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
-    text += "cluster.__version__ = f'0.{index}'\ncluster.join_cluster()"
-    ended = launch([sys.executable, "-c", text], 2, shows_first=False, timeout=240)
-    assert ended.code == 1
-    said = ended.output[ended.failed]
+PROGRAM = """
+import json, os, signal, time
+from flowpm_ext.mesh import agreement, cluster
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+agreement.__version__ = f"0.{index}"
+try:
+    cluster.join_cluster()
+except ValueError as error:
+    print(error, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+"""
+
+
+def test_different_versions_are_refused_and_processes_that_joined_can_be_ended():
+    ended = launch([sys.executable, "-c", PROGRAM], 2, shows_first=False, timeout=240)
+    said = "\n".join(ended.output)
     assert (
         "All processes must run the same versions. Received: process 1 has flowpm-ext 0.0" in said
     )
     assert "process 2 has flowpm-ext 0.1" in said and "Install the same in all places." in said
+    assert ended.code == -signal.SIGTERM

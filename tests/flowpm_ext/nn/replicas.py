@@ -25,8 +25,8 @@ class Killed(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Line(OwnLoss, keras.Model):
-    """A line whose loss is its own."""
+class KerasLine(OwnLoss, keras.Model):
+    """A line whose loss is one of Keras."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -39,8 +39,16 @@ class Line(OwnLoss, keras.Model):
     def call(self, x):
         return self.dense(x)
 
+
+class Line(KerasLine):
+    """A line whose loss is its own."""
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return tf.reduce_mean((y - y_pred) ** 2)
+        each = tf.reduce_mean((y - y_pred) ** 2, axis=-1)
+        if sample_weight is None:
+            return tf.reduce_mean(each)
+        total = tf.reduce_sum(sample_weight)
+        return tf.math.divide_no_nan(tf.reduce_sum(sample_weight * each), total)
 
 
 def strategy(kind):
@@ -53,6 +61,27 @@ def strategy(kind):
     if kind in ("workers", "killed", "plain"):
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def uneven(used, x, y):
+    """Losses and weights where the last batch is shared out as two and one, or one and nothing."""
+    weight = np.linspace(0.1, 5, len(x)).astype(np.float32)
+    weight[32] = 0  # all of a batch, or of a part
+    found = {}
+    for name, kind, weighting in (
+        ("own", Line, None), ("weighted", Line, weight), ("of Keras", KerasLine, weight)
+    ):  # fmt: skip
+        with used.scope():
+            model = kind()
+            model.build((None, 3))
+            model.compile(keras.optimizers.SGD(0.02), loss="mse" if kind is KerasLine else None)
+        for size in (35, 33):
+            part = {} if weighting is None else {"sample_weight": weighting[:size]}
+            data = {"x": x[:size], "y": y[:size], "batch_size": 16, "verbose": 0} | part
+            history = model.fit(**data, epochs=2, shuffle=False).history
+            found[f"{name} {size}"] = history["loss"] + [model.evaluate(**data)]
+        found[f"{name} weights"] = np.concatenate([w.numpy().ravel() for w in model.weights])
+    return {name: np.array(values, float).tolist() for name, values in found.items()}
 
 
 def main(kind, folder):
@@ -78,6 +107,8 @@ def main(kind, folder):
     found = {name: [float(value) for value in values] for name, values in history.items()}
     found["evaluate"] = float(model.evaluate(x, y, batch_size=16, verbose=0))
     found["weights"] = np.concatenate([w.numpy().ravel() for w in model.weights]).tolist()
+    if kind in ("one", "mirrored", "workers") and len(history["loss"]) == 4:
+        found |= uneven(used, x, y)
     print("FOUND" + json.dumps(found))
 
 
