@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ NUM_SAMPLES = 100  # where none are asked for: an uncertainty to 7 %
 METHOD = {"method": "guided", "num_warmup": 8, "num_leapfrog": 12, "thin": 2}
 NUM_OF_NULL, CHAINS_OF_NULL = 16, 4  # draws behind the mean of a survey without a signal
 NUM_NULLS = 32  # of sparse maps, for their error
+ONE = "One has no scatter."
 
 
 class AbstractNulledEstimator(AbstractEstimator):
@@ -33,17 +35,18 @@ class AbstractNulledEstimator(AbstractEstimator):
         verbose: 1 to show progress bars.
 
     Raises:
-        ValueError: If `num_nulls` is negative.
+        ValueError: If `num_nulls` is negative, or one.
     """
 
     def __init__(self, shear_map: ShearMap, num_nulls: int, seed: int, verbose: int) -> None:
         checks.non_negative(num_nulls, "num_nulls")
+        checks.require(num_nulls != 1, "num_nulls", "be 0 or several", num_nulls, ONE)
         self._map, self._num_nulls = shear_map, int(num_nulls)
         self._seed, self._verbose = seed, verbose
 
     @abc.abstractmethod
-    def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
-        """The map [ny, nx] of shear without a signal, or several that share nothing but it."""
+    def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
+        """The map [ny, nx] of a survey without a signal, or several that share nothing but it."""
 
     @functools.cached_property
     def nulls(self) -> np.ndarray:
@@ -57,8 +60,7 @@ class AbstractNulledEstimator(AbstractEstimator):
         for number in tqdm(numbers, "nulls", disable=None if self._verbose else True):
             noise = generator(fold(self._seed, number)).normal(size=(2, *shape))
             shear = np.sqrt(self._map.rotation_variance) * (noise[0] + 1j * noise[1])
-            null = self._null_map(shear, fold(self._seed, -1 - number))
-            found.append(np.reshape(null, (-1, *shape)))
+            found.append(np.reshape(self._null_map(shear, number), (-1, *shape)))
         return np.stack(found) if found else np.zeros((0, 1, *shape))
 
     def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -69,9 +71,8 @@ class AbstractNulledEstimator(AbstractEstimator):
         draws, of which the map has more.
         """
         if not self._num_nulls:
-            checks.require(len(samples) > 1, "num_nulls", "be several", len(samples))
+            checks.require(len(samples) > 1, "samples", "be several", len(samples), ONE)
             return np.einsum("syx,nyx->sn", weights, samples).std(axis=1, ddof=1)
-        checks.require(len(self.nulls) > 1, "num_nulls", "be several", len(self.nulls))
         sums = np.einsum("syx,npyx->spn", weights, self.nulls)
         first, last = sums[:, 0], sums[:, -1]
         own = (first - last).var(axis=1, ddof=1) / 2
@@ -95,7 +96,8 @@ class LearnedEstimator(AbstractNulledEstimator):
             costs a sixth of the map; 0 for the scatter of the draws themselves.
         seed: Of the nulls.
         verbose: 1 to show progress bars.
-        **options: Of `sample_posterior`.
+        **options: Of `sample_posterior`. Each run has a `checkpoint` of its own, of the name with
+            `_e` or `_b` for a mode behind it, or `_null_000` for a survey.
     """
 
     def __init__(
@@ -109,16 +111,21 @@ class LearnedEstimator(AbstractNulledEstimator):
     ) -> None:
         super().__init__(shear_map, num_nulls, seed, verbose)
         self._score, self._options = score, METHOD | options
+        self._draws = np.zeros((0, *shear_map.grid.shape))
 
     def maps(self, num_samples: int, seed: int, verbose: int = 0) -> Maps:
+        checks.require(num_samples != 1, "num_samples", "be 0 or several", num_samples, ONE)
         num = num_samples or NUM_SAMPLES
-        options = {"progress": bool(verbose)} | self._options
         found, turned = (
             sample_posterior(
-                self._likelihood(shear), self._score, num, fold(seed, number), **options
+                self._likelihood(shear), self._score, num, fold(seed, number),
+                **self._options_of(part, progress=bool(verbose)),
             )
-            for number, shear in enumerate((self._map.shear, -1j * self._map.shear))
+            for number, (part, shear) in enumerate(
+                {"e": self._map.shear, "b": -1j * self._map.shear}.items()
+            )
         )  # fmt: skip
+        self._draws = found.samples
         diagnostics = {
             "r_hat, median": np.median(found.r_hat), "r_hat, 99 %": np.quantile(found.r_hat, 0.99),
             "ess, median": np.median(found.ess), "acceptance": np.mean(found.acceptance),
@@ -129,15 +136,29 @@ class LearnedEstimator(AbstractNulledEstimator):
             diagnostics={name: float(value) for name, value in diagnostics.items()},
         )  # fmt: skip
 
-    def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
-        options = {"progress": False, "num_chains": CHAINS_OF_NULL} | self._options
+    def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        # A map that returns no draws was made of some all the same.
+        is_without = not (self._num_nulls or len(samples))
+        return super().scatter(weights, self._draws if is_without else samples)
+
+    def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
+        few = {"progress": False, "num_chains": CHAINS_OF_NULL}
+        options = self._options_of(f"null_{number:03d}", **few)
         num_chains = options["num_chains"]
         found = sample_posterior(
-            self._likelihood(shear), self._score, num_chains * -(-NUM_OF_NULL // num_chains), seed,
-            **options,
+            self._likelihood(shear), self._score, num_chains * -(-NUM_OF_NULL // num_chains),
+            fold(self._seed, -1 - number), **options,
         ).samples  # fmt: skip
         chains = found.reshape(-1, num_chains, *found.shape[1:])
         return np.stack([chains[:, part::2].mean((0, 1)) for part in range(min(num_chains, 2))])
+
+    def _options_of(self, part: str, **defaults: Any) -> dict[str, Any]:
+        """Options of one run, whose checkpoint is not that of another."""
+        options = defaults | self._options
+        if options.get("checkpoint") is not None:
+            path = pathlib.Path(options["checkpoint"])
+            options["checkpoint"] = path.with_name(f"{path.stem}_{part}{path.suffix}")
+        return options
 
 
 class SparseEstimator(AbstractNulledEstimator):
@@ -169,5 +190,5 @@ class SparseEstimator(AbstractNulledEstimator):
             int(found.iterations), float(found.residual), bool(found.converged),
         )  # fmt: skip
 
-    def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
+    def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
         return sparse_map(self._likelihood(shear)).map.numpy()
