@@ -7,6 +7,7 @@ from scipy.stats import multivariate_normal
 
 import priors
 from flowpm_ext.numerics import fourier
+from priors.posterior import ImageSamples
 from priors.samplers.chains import Chains
 from priors.samplers.noise import gain
 from priors.samplers.reverse import Reverse
@@ -268,6 +269,11 @@ def test_draws_of_a_gaussian_prior():
     np.testing.assert_allclose(total[1:4, 1:4].sum(), spectrum()[1:4, 1:4].sum(), rtol=0.2)
 
 
+def test_one_draw_has_no_spread():
+    one = ImageSamples(np.ones((1, 2, 2)), *6 * [None])
+    assert np.isnan(one.std).all() and one.std.shape == (2, 2)
+
+
 def test_the_same_seed_gives_the_same_draws(likelihood):
     score = priors.GaussianScore(spectrum())
     first, again = (
@@ -295,6 +301,14 @@ def test_bad_input_is_refused(likelihood):
         priors.sample_posterior(likelihood, score, method="flow", weighted=True)
     with pytest.raises(ValueError, match="`sigmas` must be positive"):
         priors.sample_posterior(likelihood, HalfKnown(), method="flow", sigmas=[0.1, 0.0])
+    with pytest.raises(ValueError, match="`num_chains` must be a positive integer"):
+        priors.sample_posterior(likelihood, HalfKnown(), method="guided", num_chains=0)
+    small = priors.GaussianScore(spectrum()[:8, :8] * 0 + 1)
+    message = r"`score` must have a `power` of the sides of the image, \(32, 32\)"
+    with pytest.raises(ValueError, match=message):
+        priors.sample_posterior(likelihood, small)
+    with pytest.raises(ValueError, match=r"of the image, \(6, 6\)\. Received: \(8, 8\)"):
+        priors.sample_prior(small, (6, 6))
     many = priors.GaussianLikelihood(
         likelihood.op, tf.stack([likelihood.data] * 2), likelihood.noise_std, likelihood.mask
     )
