@@ -189,6 +189,19 @@ def test_bare_command_with_a_learned_prior(tmp_path, monkeypatch):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [((), 0.29), (("--prior=learned",), 1.0), (("--prior=learned", "--pixel-size-arcmin=2"), 2.0)],
+)
+def test_simulated_survey_has_the_pixels_of_its_prior(tmp_path, capsys, monkeypatch, words, size):
+    def simulate_survey(pixel_size_arcmin, *rest):
+        raise ValueError(f"pixels of {pixel_size_arcmin}")
+
+    monkeypatch.setattr("priors.simulated_survey.simulate_survey", simulate_survey)
+    message = refusal(capsys, "--simulate", "--out", tmp_path, *words)
+    assert message.endswith(f"pixels of {size}\n")
+
+
 def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):
     good = Table.read(demo / "simulated_catalogue.fits")
     out = tmp_path / "out"
