@@ -259,8 +259,8 @@ def train_prior(
 def _claim(folder: pathlib.Path, plan: Mapping[str, Any]) -> None:
     """Refuse a folder that keeps an epoch of another training, else write this one's plan there."""
     path = folder / PLAN
-    before = json.loads(path.read_text()) if path.is_file() else {}
     if any(folder.glob("*.weights.h5")):
+        before = json.loads(path.read_text()) if path.is_file() else {}
         other = [name for name in plan if before.get(name) != plan[name]]
         fix = "Remove the folder, or name another one as `checkpoint`."
         received = f"{folder}, where {', '.join(other)} differ"
