@@ -14,7 +14,7 @@ from priors.classical import sparse_map
 from priors.estimators import AbstractEstimator, Maps
 from priors.likelihood import GaussianLikelihood
 from priors.operators import KaiserSquires
-from priors.posterior import sample_posterior
+from priors.posterior import ImageSamples, sample_posterior
 from priors.score import AbstractScore
 from priors.shear_map import ShearMap
 
@@ -116,15 +116,11 @@ class LearnedEstimator(AbstractNulledEstimator):
     def maps(self, num_samples: int, seed: int, verbose: int = 0) -> Maps:
         checks.require(num_samples != 1, "num_samples", "be 0 or several", num_samples, ONE)
         num = num_samples or NUM_SAMPLES
+        both = {"e": self._map.shear, "b": -1j * self._map.shear}
         found, turned = (
-            sample_posterior(
-                self._likelihood(shear), self._score, num, fold(seed, number),
-                **self._options_of(part, progress=bool(verbose)),
-            )
-            for number, (part, shear) in enumerate(
-                {"e": self._map.shear, "b": -1j * self._map.shear}.items()
-            )
-        )  # fmt: skip
+            self._drawn(name, shear, num, fold(seed, number), progress=bool(verbose))
+            for number, (name, shear) in enumerate(both.items())
+        )
         self._draws = found.samples
         diagnostics = {
             "r_hat, median": np.median(found.r_hat), "r_hat, 99 %": np.quantile(found.r_hat, 0.99),
@@ -142,23 +138,25 @@ class LearnedEstimator(AbstractNulledEstimator):
         return super().scatter(weights, self._draws if is_without else samples)
 
     def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
-        few = {"progress": False, "num_chains": CHAINS_OF_NULL}
-        options = self._options_of(f"null_{number:03d}", **few)
-        num_chains = options["num_chains"]
-        found = sample_posterior(
-            self._likelihood(shear), self._score, num_chains * -(-NUM_OF_NULL // num_chains),
-            fold(self._seed, -1 - number), **options,
+        num_chains = self._options.get("num_chains", CHAINS_OF_NULL)
+        found = self._drawn(
+            f"null_{number:03d}", shear, num_chains * -(-NUM_OF_NULL // num_chains),
+            fold(self._seed, -1 - number), progress=False, num_chains=num_chains,
         ).samples  # fmt: skip
         chains = found.reshape(-1, num_chains, *found.shape[1:])
         return np.stack([chains[:, part::2].mean((0, 1)) for part in range(min(num_chains, 2))])
 
-    def _options_of(self, part: str, **defaults: Any) -> dict[str, Any]:
-        """Options of one run, whose checkpoint is not that of another."""
+    def _drawn(
+        self, name: str, shear: np.ndarray, num_samples: int, seed: Any, **defaults: Any
+    ) -> ImageSamples:
+        """Draws of one survey, whose checkpoint is not that of another."""
         options = defaults | self._options
         if options.get("checkpoint") is not None:
             path = pathlib.Path(options["checkpoint"])
-            options["checkpoint"] = path.with_name(f"{path.stem}_{part}{path.suffix}")
-        return options
+            options["checkpoint"] = path.with_name(f"{path.stem}_{name}{path.suffix}")
+        return sample_posterior(
+            self._likelihood(shear), self._score, num_samples, seed, **options
+        )  # fmt: skip
 
 
 class SparseEstimator(AbstractNulledEstimator):
