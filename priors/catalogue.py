@@ -17,6 +17,9 @@ SHEAR_COLUMNS = {"ra": "ra", "dec": "dec", "e1": "e1", "e2": "e2", "weight": "we
 # Where the columns of an X-ray group catalogue stand when its text has no usable header.
 GROUP_COLUMNS = {"id": 0, "ra": 1, "dec": 2, "z": 6}
 
+# Far above any noise: what is beyond, -99 for one, says that nothing was measured.
+LARGEST = 10.0
+
 Source = str | os.PathLike | Table
 
 
@@ -34,7 +37,7 @@ class ShearCatalogue:
 
     Raises:
         ValueError: If there is no galaxy, a value is not finite, a position is not on the
-            sphere, or the weights are negative or all zero.
+            sphere, an ellipticity is none, or the weights are negative or all zero.
     """
 
     ra: np.ndarray
@@ -48,6 +51,7 @@ class ShearCatalogue:
         fix = "Remove these galaxies from the catalogue."
         for name, values in (("e1", self.ellipticity.real), ("e2", self.ellipticity.imag)):
             checks.finite(values, name, fix)
+            checks.in_range(values, name, -LARGEST, LARGEST, fix)
         checks.finite(self.weight, "weight", fix)
         checks.non_negative(self.weight, "weight", fix)
         checks.require(np.any(self.weight > 0), "weight", "be positive somewhere", "only zeros")

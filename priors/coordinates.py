@@ -1,14 +1,12 @@
 """Coordinates in which a posterior is about round."""
 
-import math
-
 import tensorflow as tf
 
 from flowpm_ext.core.types import cast
 from flowpm_ext.numerics import fourier
 from priors.likelihood import GaussianLikelihood
 from priors.score import AbstractScore
-from priors.wiener import mean_information
+from priors.wiener import information_of_a_point, mean_information
 
 
 def root_covariance(
@@ -65,7 +63,5 @@ def shrunk(x: tf.Tensor, root: tf.Tensor) -> tf.Tensor:
 
 
 def _information_of_a_pixel(likelihood: GaussianLikelihood) -> tf.Tensor:
-    """A' N^-1 A of one pixel, as if it were the same everywhere and between pixels."""
-    shape = likelihood.op.shape
-    point = tf.reshape(tf.one_hot(0, math.prod(shape), dtype=likelihood.dtype), shape)
-    return tf.reduce_sum(point * likelihood.op.normal(point)) * tf.reduce_mean(likelihood.precision)
+    """A' N^-1 A of one pixel, as if it were the same everywhere and nothing between pixels."""
+    return tf.reshape(information_of_a_point(likelihood), [-1])[0]

@@ -131,7 +131,9 @@ def nonnegative_least_squares(
     checks.positive_integers(max_iterations=max_iterations)
     checks.positive(tolerance, "tolerance")
     shape, size = likelihood.op.shape, math.prod(likelihood.op.shape)
-    precision, data = (tf.cast(v, tf.float64) for v in (likelihood.precision, likelihood.data))
+    precision = tf.cast(likelihood.precision, tf.float64)
+    data = likelihood.data
+    data = tf.cast(data, tf.complex128 if data.dtype.is_complex else tf.float64)
 
     def misfit(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = _misfit(likelihood.op, data, precision, tf.constant(x.reshape(shape)))
@@ -226,7 +228,8 @@ def _misfit(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Half the weighted square of what is left of the data, and its gradient."""
     left = op(x) - data
-    return 0.5 * tf.reduce_sum(precision * left**2), op.adjoint(precision * left)
+    value = 0.5 * tf.reduce_sum(precision * tf.abs(left) ** 2)
+    return value, op.adjoint(tf.cast(precision, left.dtype) * left)
 
 
 def _of_flux_one(images: np.ndarray) -> np.ndarray:

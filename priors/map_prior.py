@@ -1,5 +1,6 @@
 """A prior of convergence maps, learned from simulated ones: networks and what they know."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -23,7 +24,7 @@ from priors.sky_grid import SkyGrid
 from priors.theory_power import theory_power
 from priors.training_maps import TrainingMaps
 
-NETWORK, ABOUT = "denoiser.keras", "prior.json"
+NETWORK, ABOUT, PLAN = "denoiser.keras", "prior.json", "plan.json"
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 NAMES = ("cosmos",)
 NOISE = (0.1, 10.0)  # least and most, in root mean squares of the maps
@@ -97,7 +98,7 @@ class MapPrior(NamedTuple):
         trained = self.trained_power(grid.shape)
         power = trained
         if nz is not None:
-            power = theory_power(nz, grid, cosmo) * _pixel_window(grid.shape)
+            power = theory_power(nz, grid, cosmo)
         return HybridScore(
             power.astype(np.float32), self.estimator, trained.astype(np.float32),
             scale=self.denoiser.scale,
@@ -203,7 +204,8 @@ def train_prior(
         The prior.
 
     Raises:
-        ValueError: If a number is not positive, or maps do not suit the network.
+        ValueError: If a number is not positive, maps do not suit the network or are too small for
+            a spectrum, or the checkpoint is of another training.
 
     References:
         Vincent 2011, Neural Computation 23, 1661; Remy et al. 2022, arXiv:2201.05561.
@@ -214,6 +216,14 @@ def train_prior(
     checks.require(
         maps.kappa.ndim == 3 and len(maps.kappa) > 2, "maps", rule, maps.kappa.shape, fix
     )
+    # Before the long work, since maps may be too small for it.
+    known = spectrum(maps.kappa, maps.pixel_size_arcmin)
+    if checkpoint is not None:
+        _claim(pathlib.Path(checkpoint), {
+            "maps": hashlib.sha256(maps.kappa.tobytes()).hexdigest(), "filters": list(filters),
+            "num_steps": num_steps, "batch_size": batch_size, "learning_rate": learning_rate,
+            "seed": seed,
+        })  # fmt: skip
     keras.utils.set_random_seed(seed % 2**32)
     scale = float(maps.kappa.std())
     least, most = (scale * level for level in NOISE)
@@ -240,12 +250,20 @@ def train_prior(
     return MapPrior(
         denoiser,
         maps.pixel_size_arcmin,
-        *spectrum(maps.kappa, maps.pixel_size_arcmin),
+        *known,
         calibrated(denoiser, maps.kappa, seed=fold(seed, 1)),
         about,
     )
 
 
-def _pixel_window(shape: Mapping | tuple[int, int]) -> np.ndarray:
-    """What the mean over a pixel leaves of the power of each mode, in FFT layout."""
-    return np.multiply.outer(*(np.sinc(np.fft.fftfreq(n)) ** 2 for n in shape))
+def _claim(folder: pathlib.Path, plan: Mapping[str, Any]) -> None:
+    """Refuse a folder that keeps an epoch of another training, else write this one's plan there."""
+    path = folder / PLAN
+    if any(folder.glob("*.weights.h5")):
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        other = [name for name in plan if before.get(name) != plan[name]]
+        fix = "Remove the folder, or name another one as `checkpoint`."
+        received = f"{folder}, where {', '.join(other)} differ"
+        checks.require(not other, "checkpoint", "be of the same training", received, fix)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plan) + "\n")

@@ -28,8 +28,15 @@ def spectrum(maps: np.ndarray, pixel_size_arcmin: float) -> tuple[np.ndarray, np
     lowest = 2 * np.pi / (np.deg2rad(pixel_size_arcmin / 60) * max(sides))
     corner = np.ceil(np.sqrt(0.5) * max(sides)) + 1
     # Whole numbers of the lowest mode, so that each bin holds one.
-    edges = lowest * (np.unique(np.round(np.geomspace(1, corner, NUM_BINS + 1))) - 0.5)
+    edges = _without_empty(np.unique(np.round(np.geomspace(1, corner, NUM_BINS + 1))) - 0.5, sides)
     parts = np.array_split(maps if has_channels else maps[..., None], -(-len(maps) // CHUNK))
-    found = [angular_power(window * part, pixel_size_arcmin, edges) for part in parts]
+    found = [angular_power(window * part, pixel_size_arcmin, lowest * edges) for part in parts]
     cl = np.concatenate([part.cl for part in found]).astype(np.float64).mean(axis=0)
     return np.asarray(found[0].ell, np.float64), cl if has_channels else cl[0]
+
+
+def _without_empty(edges: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """Edges of bins, in units of the lowest mode, less the upper ones of bins without a mode."""
+    axes = (np.fft.fftfreq(n) * max(sides) for n in sides)
+    counts, _ = np.histogram(np.hypot(*np.meshgrid(*axes)), edges)
+    return np.concatenate([edges[:1], edges[1:][counts > 0]])

@@ -18,6 +18,8 @@ from priors.sky_grid import SkyGrid
 from priors.theory_power import theory_power
 
 PRIORS = ("wiener", "ks", "sparse", "learned")
+# What only some of them take.
+TAKEN_BY = {"weights": ("learned",), "num_nulls": ("learned", "sparse"), "sampling": ("learned",)}
 PIXEL_SIZE_ARCMIN = 0.29
 
 
@@ -149,15 +151,16 @@ def mass_map(
             with the package.
         num_nulls: For "learned" and "sparse", surveys whose galaxies are turned at random, that
             peaks and stacks are compared with. "learned" without any compares with its draws.
-        sampling: For "learned", options of `sample_posterior`.
+        sampling: For "learned", options of `sample_posterior`; the runs of both modes and of nulls
+            each have a `checkpoint` with a name of their own.
         verbose: 1 to show a progress bar on a terminal while drawing.
 
     Returns:
         The maps, as a `MassMap`.
 
     Raises:
-        ValueError: If the input cannot be read or holds bad values, an option is unknown,
-            or the pixels do not suit the field.
+        ValueError: If the input cannot be read or holds bad values, an option is unknown or not
+            one of the prior, or the pixels do not suit the field.
         TypeError: If an argument is of another kind than these.
 
     References:
@@ -166,6 +169,7 @@ def mass_map(
     """
     checks.one_of(prior, "prior", PRIORS)
     checks.non_negative(num_samples, "num_samples")
+    _check_taken(prior, weights=weights, num_nulls=num_nulls, sampling=sampling)
     if not isinstance(catalogue, ShearCatalogue):
         catalogue = read_shear_catalogue(catalogue, columns, flip_e2)
     padding_arcmin = units.to_value(padding_arcmin, "arcmin", "padding_arcmin")
@@ -190,6 +194,14 @@ def mass_map(
         estimator = estimators.WienerEstimator(shear_map, power, max_iterations)
     found = estimator.maps(num_samples, seed, verbose)._asdict()
     return MassMap(shear_map=shear_map, estimator=estimator, **found)
+
+
+def _check_taken(prior: str, **options: Any) -> None:
+    """Refuse options that the prior has no use for."""
+    for name, value in options.items():
+        is_taken = not value or prior in TAKEN_BY[name]
+        received = value if isinstance(value, int) else type(value).__name__
+        checks.require(is_taken, name, f"be left out for the prior {prior!r}", received)
 
 
 def chosen_grid(

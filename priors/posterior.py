@@ -23,6 +23,7 @@ from priors.samplers.noise import room_for_noise
 from priors.samplers.reverse import Reverse
 from priors.samplers.settings import (
     CHAINS,
+    METHODS,
     WIDEST,
     Plan,
     Problem,
@@ -53,7 +54,9 @@ class ImageSamples(NamedTuple):
 
     @property
     def std(self) -> np.ndarray:
-        """Standard deviation of the draws, [...]."""
+        """Standard deviation of the draws, [...]; NaN where there is one."""
+        if len(self.samples) == 1:
+            return np.full(self.samples.shape[1:], np.nan, self.samples.dtype)
         return self.samples.std(axis=0, ddof=1)
 
     @property
@@ -93,10 +96,14 @@ def sample_posterior(
         score: The prior: `GaussianScore`, `LearnedScore` or `HybridScore`.
         num_samples: Draws in all.
         seed: An integer, or a stateless seed of shape [2].
-        num_chains: Chains, side by side; by default one for ten draws, 4 to 16.
+        num_chains: Chains, side by side; by default one for ten draws, 4 to 16, and 16 for
+            "guided".
         sigmas: Falling noise levels on the prior (the unit of the image); by default twelve from
             the largest that the score knows, at most ten root mean squares of the image, to the
-            smallest, at least 0.4 of one; none for a Gaussian prior, which needs no noise.
+            smallest, at least 0.4 of one; none for a Gaussian prior, which needs no noise. "guided"
+            has one level, by default the most that may be a part of the noise of the data, for
+            draws of the prior a root mean square; "flow" and "predictor_corrector" have 24, to a
+            twentieth of where chains end.
         steps_per_level: Steps of the chains at each level but the last.
         num_warmup: Steps at the last level before the draws, which tune the step sizes.
         num_leapfrog: Scores in each step at the most.
@@ -111,6 +118,9 @@ def sample_posterior(
             "langevin": the same chains with steps of Langevin dynamics, ten of which stand for
             one of "hmc": right for one mode, at two or three times the calls for an independent
             draw; wrong for weights of several modes.
+            "guided": chains of "hmc" at one level of noise, which start from draws of "flow": for
+            networks, which err where there is less noise, as in mass maps; wrong for weights of
+            several modes, as "flow" is.
             "predictor_corrector": each draw from noise of its own, by a random step from level to
             level and one of Langevin dynamics at each, without a test. "flow": by the probability
             flow of the posterior. For both the likelihood of a noisy image is approximate, with
@@ -120,7 +130,8 @@ def sample_posterior(
         denoise: Whether the noise of the last level is taken away, at some ten calls for each
             draw. Without it draws are of a prior that this noise has smoothed. Where the noise of
             the data is less than that of the last level, it is taken away from images of two axes
-            alone, with the covariance that "flow" takes too; `sigma` of the result says so.
+            and linear data alone, with the covariance that "flow" takes too; `sigma` of the result
+            says so.
         checkpoint: HDF5 file that holds chains and draws so far; where there is one, the run goes
             on from it to the draws that it would have had without an interruption.
         progress: Whether to show progress bars.
@@ -131,7 +142,8 @@ def sample_posterior(
     Raises:
         ValueError: If a number is not positive, noise levels do not fall or are outside of the
             range that the score knows, data are of several data sets, shapes do not fit, a method
-            is not known, or the checkpoint is of another problem.
+            is not known or needs data that are linear in the image, or the checkpoint is of
+            another problem.
 
     References:
         Remy et al. 2022, arXiv:2201.05561; Song & Ermon 2019, arXiv:1907.05600; Neal 2011,
@@ -140,6 +152,9 @@ def sample_posterior(
     """
     is_one = tuple(likelihood.data.shape) == tuple(likelihood.op.data_shape)
     checks.require(is_one, "likelihood", "hold one data set", likelihood.data.shape)
+    checks.one_of(method, "method", METHODS)
+    rule = f"be one of {', '.join(map(repr, CHAINS))} for data that are not linear in the image"
+    checks.require(likelihood.is_linear or method in CHAINS, "method", rule, method)
     problem = Problem(likelihood, score, tuple(likelihood.op.shape), likelihood.dtype)
     return _sample(
         problem, sigmas, start, checkpoint, num_samples=num_samples, num_chains=num_chains,
@@ -191,8 +206,8 @@ def sample_prior(
 
     Raises:
         ValueError: If a number is not positive, or noise levels do not fall or are outside of the
-            range that the score knows, a method is not known, or the checkpoint is of another
-            problem.
+            range that the score knows, the shape is not that of the prior, a method is not known,
+            or the checkpoint is of another problem.
 
     References:
         Song & Ermon 2019, arXiv:1907.05600; Song et al. 2021, arXiv:2011.13456.
@@ -214,6 +229,10 @@ def _sample(
     **options: Any,
 ) -> ImageSamples:
     """Draws by the method that the options name."""
+    sides = problem.score.sides
+    rule = "have a `power` of the sides of the image"
+    fits = sides is None or sides == tuple(problem.shape[-2:])
+    checks.require(fits, "score", f"{rule}, {tuple(problem.shape[-2:])}", sides)
     if options["method"] == "guided":
         return _guided(problem, sigmas, start, checkpoint, **options)
     num_chains = options.pop("num_chains")
@@ -240,7 +259,9 @@ def _guided(
         sigmas = [_one_level(problem)]
     is_one = len(sigmas) == 1
     checks.require(is_one, "sigmas", 'be one level with method="guided"', sigmas)
-    num_chains = options.pop("num_chains") or GUIDED_CHAINS
+    num_chains = options.pop("num_chains")
+    num_chains = GUIDED_CHAINS if num_chains is None else num_chains
+    checks.positive_integers(num_chains=num_chains)
     num_scores = 0
     if start is None:
         # Each draw begins anew: as many blocks as there must be, and no more.

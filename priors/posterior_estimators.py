@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from priors.classical import sparse_map
 from priors.estimators import AbstractEstimator, Maps
 from priors.likelihood import GaussianLikelihood
 from priors.operators import KaiserSquires
-from priors.posterior import sample_posterior
+from priors.posterior import ImageSamples, sample_posterior
 from priors.score import AbstractScore
 from priors.shear_map import ShearMap
 
@@ -21,6 +22,7 @@ NUM_SAMPLES = 100  # where none are asked for: an uncertainty to 7 %
 METHOD = {"method": "guided", "num_warmup": 8, "num_leapfrog": 12, "thin": 2}
 NUM_OF_NULL, CHAINS_OF_NULL = 16, 4  # draws behind the mean of a survey without a signal
 NUM_NULLS = 32  # of sparse maps, for their error
+ONE = "One has no scatter."
 
 
 class AbstractNulledEstimator(AbstractEstimator):
@@ -33,17 +35,18 @@ class AbstractNulledEstimator(AbstractEstimator):
         verbose: 1 to show progress bars.
 
     Raises:
-        ValueError: If `num_nulls` is negative.
+        ValueError: If `num_nulls` is negative, or one.
     """
 
     def __init__(self, shear_map: ShearMap, num_nulls: int, seed: int, verbose: int) -> None:
         checks.non_negative(num_nulls, "num_nulls")
+        checks.require(num_nulls != 1, "num_nulls", "be 0 or several", num_nulls, ONE)
         self._map, self._num_nulls = shear_map, int(num_nulls)
         self._seed, self._verbose = seed, verbose
 
     @abc.abstractmethod
-    def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
-        """The map [ny, nx] of shear without a signal, or several that share nothing but it."""
+    def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
+        """The map [ny, nx] of a survey without a signal, or several that share nothing but it."""
 
     @functools.cached_property
     def nulls(self) -> np.ndarray:
@@ -57,8 +60,7 @@ class AbstractNulledEstimator(AbstractEstimator):
         for number in tqdm(numbers, "nulls", disable=None if self._verbose else True):
             noise = generator(fold(self._seed, number)).normal(size=(2, *shape))
             shear = np.sqrt(self._map.rotation_variance) * (noise[0] + 1j * noise[1])
-            null = self._null_map(shear, fold(self._seed, -1 - number))
-            found.append(np.reshape(null, (-1, *shape)))
+            found.append(np.reshape(self._null_map(shear, number), (-1, *shape)))
         return np.stack(found) if found else np.zeros((0, 1, *shape))
 
     def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -69,9 +71,8 @@ class AbstractNulledEstimator(AbstractEstimator):
         draws, of which the map has more.
         """
         if not self._num_nulls:
-            checks.require(len(samples) > 1, "num_nulls", "be several", len(samples))
+            checks.require(len(samples) > 1, "samples", "be several", len(samples), ONE)
             return np.einsum("syx,nyx->sn", weights, samples).std(axis=1, ddof=1)
-        checks.require(len(self.nulls) > 1, "num_nulls", "be several", len(self.nulls))
         sums = np.einsum("syx,npyx->spn", weights, self.nulls)
         first, last = sums[:, 0], sums[:, -1]
         own = (first - last).var(axis=1, ddof=1) / 2
@@ -95,7 +96,8 @@ class LearnedEstimator(AbstractNulledEstimator):
             costs a sixth of the map; 0 for the scatter of the draws themselves.
         seed: Of the nulls.
         verbose: 1 to show progress bars.
-        **options: Of `sample_posterior`.
+        **options: Of `sample_posterior`. Each run has a `checkpoint` of its own, of the name with
+            `_e` or `_b` for a mode behind it, or `_null_000` for a survey.
     """
 
     def __init__(
@@ -109,16 +111,17 @@ class LearnedEstimator(AbstractNulledEstimator):
     ) -> None:
         super().__init__(shear_map, num_nulls, seed, verbose)
         self._score, self._options = score, METHOD | options
+        self._draws = np.zeros((0, *shear_map.grid.shape))
 
     def maps(self, num_samples: int, seed: int, verbose: int = 0) -> Maps:
+        checks.require(num_samples != 1, "num_samples", "be 0 or several", num_samples, ONE)
         num = num_samples or NUM_SAMPLES
-        options = {"progress": bool(verbose)} | self._options
+        both = {"e": self._map.shear, "b": -1j * self._map.shear}
         found, turned = (
-            sample_posterior(
-                self._likelihood(shear), self._score, num, fold(seed, number), **options
-            )
-            for number, shear in enumerate((self._map.shear, -1j * self._map.shear))
-        )  # fmt: skip
+            self._drawn(name, shear, num, fold(seed, number), progress=bool(verbose))
+            for number, (name, shear) in enumerate(both.items())
+        )
+        self._draws = found.samples
         diagnostics = {
             "r_hat, median": np.median(found.r_hat), "r_hat, 99 %": np.quantile(found.r_hat, 0.99),
             "ess, median": np.median(found.ess), "acceptance": np.mean(found.acceptance),
@@ -129,15 +132,31 @@ class LearnedEstimator(AbstractNulledEstimator):
             diagnostics={name: float(value) for name, value in diagnostics.items()},
         )  # fmt: skip
 
-    def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
-        options = {"progress": False, "num_chains": CHAINS_OF_NULL} | self._options
-        num_chains = options["num_chains"]
-        found = sample_posterior(
-            self._likelihood(shear), self._score, num_chains * -(-NUM_OF_NULL // num_chains), seed,
-            **options,
+    def scatter(self, weights: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        # A map that returns no draws was made of some all the same.
+        is_without = not (self._num_nulls or len(samples))
+        return super().scatter(weights, self._draws if is_without else samples)
+
+    def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
+        num_chains = self._options.get("num_chains", CHAINS_OF_NULL)
+        found = self._drawn(
+            f"null_{number:03d}", shear, num_chains * -(-NUM_OF_NULL // num_chains),
+            fold(self._seed, -1 - number), progress=False, num_chains=num_chains,
         ).samples  # fmt: skip
         chains = found.reshape(-1, num_chains, *found.shape[1:])
         return np.stack([chains[:, part::2].mean((0, 1)) for part in range(min(num_chains, 2))])
+
+    def _drawn(
+        self, name: str, shear: np.ndarray, num_samples: int, seed: Any, **defaults: Any
+    ) -> ImageSamples:
+        """Draws of one survey, whose checkpoint is not that of another."""
+        options = defaults | self._options
+        if options.get("checkpoint") is not None:
+            path = pathlib.Path(options["checkpoint"])
+            options["checkpoint"] = path.with_name(f"{path.stem}_{name}{path.suffix}")
+        return sample_posterior(
+            self._likelihood(shear), self._score, num_samples, seed, **options
+        )  # fmt: skip
 
 
 class SparseEstimator(AbstractNulledEstimator):
@@ -169,5 +188,5 @@ class SparseEstimator(AbstractNulledEstimator):
             int(found.iterations), float(found.residual), bool(found.converged),
         )  # fmt: skip
 
-    def _null_map(self, shear: np.ndarray, seed: Any) -> np.ndarray:
+    def _null_map(self, shear: np.ndarray, number: int) -> np.ndarray:
         return sparse_map(self._likelihood(shear)).map.numpy()

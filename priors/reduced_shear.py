@@ -13,8 +13,9 @@ class ReducedShearLikelihood(GaussianLikelihood):
     """Likelihood of data = op(x) / (1 - x) + noise: reduced shear g = gamma / (1 - kappa).
 
     `op` goes from convergence to shear of the same pixels, as `KaiserSquires` does. The mean of
-    the convergence is no longer lost, and taken from `x` as it is. Samplers take this likelihood;
-    the Wiener filter takes its `linearised`.
+    the convergence is no longer lost, and taken from `x` as it is. The chains of
+    `sample_posterior`, "hmc" and "langevin", take this likelihood, and noise on the prior for
+    noise on the data as `op` alone passes it on; the Wiener filter takes its `linearised`.
 
     Attributes:
         op: As for `GaussianLikelihood`.

@@ -46,21 +46,37 @@ class AbstractScore(abc.ABC):
 
         Args:
             x: Images with noise (any unit), shape [batch, ...].
-            sigma: Standard deviation of the noise (the unit of `x`).
+            sigma: Standard deviation of the noise (the unit of `x`), one number for all.
 
         Returns:
             Gradient (1 / the unit of `x`), shape [batch, ...].
 
         Raises:
-            ValueError: If `sigma` is outside of the range where the score is known.
+            ValueError: If `sigma` is no single number or outside of the range where the score is
+                known, or images have other sides than the power.
+            TypeError: If images are not real floats.
 
         References:
             Vincent 2011, Neural Computation 23, 1661.
         """
-        x = tf.convert_to_tensor(x)
+        x = self._checked(x)
+        checks.rank(sigma, "sigma", 0)
         checks.in_range(sigma, "sigma", self.sigma_min, self.sigma_max)
         rest = self.residual(x, cast(sigma, x.dtype))
         return rest if self.power is None else rest + self.gaussian(x, cast(sigma, x.dtype))
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Sides of an image, (ny, nx), where there is a Gaussian part that knows them."""
+        return None if self.power is None else tuple(self.power.shape)
+
+    def _checked(self, x: TensorLike) -> tf.Tensor:
+        """Images as a tensor, or a refusal."""
+        x = tf.convert_to_tensor(x)
+        checks.require(x.dtype.is_floating, "x", "be real floats", x.dtype.name, error=TypeError)
+        fits = self.power is None or x.shape[-2:].is_compatible_with(self.sides)
+        checks.require(fits, "x", f"end in axes {self.sides}", x.shape)
+        return x
 
     def gaussian(self, x: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
         """The part of the score that is Gaussian.
@@ -172,9 +188,7 @@ class GaussianScore(AbstractScore):
         References:
             Remy et al. 2022, arXiv:2201.05561.
         """
-        x = tf.convert_to_tensor(x)
-        sides = tuple(self.power.shape)
-        checks.require(tuple(x.shape[-2:]) == sides, "x", f"end in axes {sides}", x.shape)
+        x = self._checked(x)
         return self._gaussian_log_prob(x, cast(sigma, x.dtype))
 
 

@@ -21,6 +21,8 @@ def theory_power(
 ) -> np.ndarray:
     """Power of the convergence in each Fourier mode of a map, from the Limber C_ell.
 
+    The map holds means over its pixels, as shear that is averaged in pixels gives them.
+
     Args:
         nz: Redshift distribution of the galaxies: see `priors.catalogue.read_nz`; or one of
             `flowpm_ext.cosmology.redshift`.
@@ -28,7 +30,8 @@ def theory_power(
         cosmo: Cosmology; Planck18 if None.
 
     Returns:
-        C_ell over the area of a pixel, in FFT layout, shape [ny, nx]; 0 at ell = 0.
+        C_ell over the area of a pixel, times the square of the pixel's transform, in FFT layout,
+        shape [ny, nx]; 0 at ell = 0.
 
     Raises:
         ValueError: If the distribution cannot be read or holds bad values.
@@ -44,4 +47,9 @@ def theory_power(
     highest = np.sqrt(2) * np.pi / grid.pixel_size  # the corner of the Fourier plane
     ell = np.geomspace(0.99 * lowest, 1.01 * highest, NUM_ELL)
     cl = angular_cl.angular_cl(cosmo, ell, [probe])[0]
-    return np.asarray(power_map((ell, cl), grid.shape, grid.pixel_size))
+    return np.asarray(power_map((ell, cl), grid.shape, grid.pixel_size)) * _window(grid.shape)
+
+
+def _window(shape: tuple[int, int]) -> np.ndarray:
+    """What the mean over a pixel leaves of the power of each mode, in FFT layout."""
+    return np.multiply.outer(*(np.sinc(np.fft.fftfreq(n)) ** 2 for n in shape))

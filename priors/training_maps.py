@@ -27,7 +27,7 @@ from priors.catalogue import Source, read_nz
 
 TRAINING, HELD_OUT, PLANES = "training.h5", "held_out.h5", "planes_{:03d}.h5"
 KIND, KIND_OF_PLANES, FORMAT_VERSION = "convergence maps", "lens planes", 1
-FIX = "Make it anew with `python -m priors simulate`."
+FIX = "Make it anew with `python -m priors train --simulate`."
 # Cells of the force are .38 Mpc/h: a pixel of an arcminute where lensing of galaxies at z = 1 to
 # 1.5 is strongest. For cells of twice that `fit_sharpening(Planck18(), 64, 80.0,
 # force_mesh_factor=2)` finds this sharpening, and spectra of maps keep within some 15 % of theory.
@@ -129,9 +129,9 @@ def read_maps(source: str | os.PathLike, pixel_size_arcmin: float | None = None)
     """Convergence maps of a file or a folder.
 
     Args:
-        source: File that `python -m priors simulate` wrote; folder that `python -m flowpm_ext
-            lightcone` wrote, of whose maps the first tomographic bin is read; or a FITS file
-            of images or cubes of one shape, in any of its extensions.
+        source: File that `python -m priors train --simulate` wrote; folder that
+            `python -m flowpm_ext lightcone` wrote, of whose maps the first tomographic bin is
+            read; or a FITS file of images or cubes of one shape, in any of its extensions.
         pixel_size_arcmin: Side of a pixel (arcmin), where the file does not tell.
 
     Returns:

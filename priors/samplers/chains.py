@@ -66,8 +66,8 @@ class Chains:
         likelihood, given = problem.likelihood, problem.likelihood
         if self.denoises and likelihood is not None:
             changed, is_part = with_noise_of_the_image(likelihood, last)
-            # Draws given both are found for images of two axes alone.
-            self.denoises = is_part or len(problem.shape) == 2
+            # Draws given both are found for images of two axes and linear data alone.
+            self.denoises = is_part or (len(problem.shape) == 2 and likelihood.is_linear)
             likelihood = changed if self.denoises else likelihood
             given = None if is_part else given
         self.sigma = 0.0 if self.denoises else float(last)
@@ -206,7 +206,9 @@ class Chains:
         if likelihood is None or score.power is None:
             return stretched(standard_normal(shape, seed, dtype), root)
         power = cast(score.power, dtype) + cast(self.plan.sigmas[0], dtype) ** 2
-        return wiener_samples(with_noise(likelihood, noise), power, shape[0], seed)
+        # Only a start: chains go on with the likelihood itself.
+        broad = with_noise(likelihood, noise).linearised()
+        return wiener_samples(broad, power, shape[0], seed)
 
 
 def _effective(log_weight: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from flowpm_ext.core.types import cast
 from priors.likelihood import GaussianLikelihood
 
 ROOM = 0.5  # of the variance of the data's noise that noise on the image may be a part of
+NUM_PROBES = 16
 
 
 def with_noise_of_the_image(
@@ -60,12 +61,16 @@ def with_noise(likelihood: GaussianLikelihood, noise: tf.Tensor) -> GaussianLike
 
 
 def gain(likelihood: GaussianLikelihood) -> float:
-    """Standard deviation of each real component of the data of white noise of variance one."""
-    op = likelihood.op
-    point = tf.reshape(tf.one_hot(0, math.prod(op.shape), dtype=likelihood.dtype), op.shape)
-    energy = math.prod(op.shape) * float(tf.reduce_sum(tf.abs(op(point)) ** 2))
+    """Standard deviation of each real component of the data of white noise of variance one.
+
+    The mean over the data that feel the image at all.
+    """
+    shape = (NUM_PROBES, *likelihood.op.shape)
+    # Signs are white too, and exact where the operator does not mix pixels.
+    signs = tf.sign(standard_normal(shape, 0, likelihood.dtype))
+    energy = tf.reduce_mean(tf.abs(likelihood.op(signs)) ** 2, axis=0)
     components = 2 if likelihood.data.dtype.is_complex else 1
-    return math.sqrt(energy / math.prod(op.data_shape) / components)
+    return math.sqrt(float(tf.reduce_mean(energy[energy > 0])) / components)
 
 
 def _least_noise(likelihood: GaussianLikelihood) -> float:

@@ -60,6 +60,8 @@ def test_no_weight_means_one():
     [
         ({"e1": [0.1, np.nan, 0.3]}, r"`e1` must be finite. Received: \[ ?0.1, +nan"),
         ({"e2": [np.inf, 0.0, 0.3]}, "`e2` must be finite"),
+        ({"e1": [0.1, -99.0, 0.3]}, r"`e1` must lie in \[-10, 10\]. Received: .*Remove these"),
+        ({"e2": [0.1, 0.2, 999.0]}, r"`e2` must lie in \[-10, 10\]"),
         ({"weight": [1.0, -2.0, 0.5]}, "`weight` must be non-negative"),
         ({"weight": [0.0, 0.0, 0.0]}, "`weight` must be positive somewhere"),
         ({"dec": [2.0, 91.0, 2.2]}, r"`catalogue \(dec\)` must lie in \[-90, 90\]"),

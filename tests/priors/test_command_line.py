@@ -15,6 +15,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from flowpm_ext.version import __version__
+from priors import posterior_estimators
 from priors.__main__ import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -169,6 +170,36 @@ def test_a_map_that_is_not_solved_for_is_told(tmp_path, capsys):
     assert all(line.startswith("priors map: warning: The") for line in printed.err.splitlines())
     assert "Raise `max_iterations`" in printed.err
     assert json.loads((tmp_path / "report.json").read_text())["survey"]["converged"] is False
+
+
+def test_bare_command_with_a_learned_prior(tmp_path, monkeypatch):
+    """No draws are asked for and no nulls: peaks are compared with draws all the same."""
+    rng = np.random.default_rng(0)
+    ra, dec = (centre + rng.uniform(-0.1, 0.1, 2000) for centre in (150, 2))
+    e1, e2 = 0.3 * rng.normal(size=(2, 2000))
+    Table({"ra": ra, "dec": dec, "e1": e1, "e2": e2}).write(tmp_path / "catalogue.fits")
+    quick = posterior_estimators.METHOD | {"num_chains": 4, "num_warmup": 1, "num_leapfrog": 2}
+    monkeypatch.setattr(posterior_estimators, "METHOD", quick)
+    monkeypatch.setattr(posterior_estimators, "NUM_SAMPLES", 4)
+    out = tmp_path / "out"
+    words = ["map", str(tmp_path / "catalogue.fits"), "--prior=learned", "--padding-arcmin=1"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "mass_map.fits", "mass_map.png", "report.json"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [((), 0.29), (("--prior=learned",), 1.0), (("--prior=learned", "--pixel-size-arcmin=2"), 2.0)],
+)
+def test_simulated_survey_has_the_pixels_of_its_prior(tmp_path, capsys, monkeypatch, words, size):
+    def simulate_survey(pixel_size_arcmin, *rest):
+        raise ValueError(f"pixels of {pixel_size_arcmin}")
+
+    monkeypatch.setattr("priors.simulated_survey.simulate_survey", simulate_survey)
+    message = refusal(capsys, "--simulate", "--out", tmp_path, *words)
+    assert message.endswith(f"pixels of {size}\n")
 
 
 def test_bad_catalogues_are_refused_in_one_line(demo, tmp_path, capsys):

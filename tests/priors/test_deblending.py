@@ -15,6 +15,7 @@ from priors.deblending import (
     nonnegative_least_squares,
 )
 from priors.galaxies import galaxy_denoiser, galaxy_psf
+from priors.operators import KaiserSquires
 
 SCALE, SIDE = 2.0, 4
 RANGE = {"sigma_min": 0.01, "sigma_max": 20.0, "scale": SCALE}
@@ -73,6 +74,17 @@ def test_nonnegative_least_squares_is_scipys(likelihood):
     assert found.images.min() >= 0
     assert found.residual < 1e-9
     assert nonnegative_least_squares(likelihood, max_iterations=2).residual > 1e-6
+
+
+def test_nonnegative_least_squares_of_complex_data_is_scipys():
+    op, rng = KaiserSquires((SIDE, SIDE)), np.random.default_rng(3)
+    data = rng.normal(size=(SIDE, SIDE, 2)) @ [1, 1j]
+    found = nonnegative_least_squares(GaussianLikelihood(op, data, 0.5), tolerance=1e-9)
+    matrix = op(np.eye(SIDE**2).reshape(-1, SIDE, SIDE)).numpy().reshape(SIDE**2, -1).T
+    real = np.concatenate([matrix.real, matrix.imag])
+    expected, _ = nnls(real, np.concatenate([data.real.ravel(), data.imag.ravel()]))
+    # Shear does not know the mean: what is seen of the images is the same.
+    np.testing.assert_allclose(op(found.images).numpy().ravel(), matrix @ expected, atol=1e-7)
 
 
 def test_score_of_sources_is_that_of_each():

@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -81,6 +82,37 @@ def test_spectrum_of_white_noise_is_flat():
     # Of a hundred modes in 200 maps, a bin scatters by some percent; a window halves the modes.
     np.testing.assert_allclose(cl / np.deg2rad(PIXEL / 60) ** 2, 1, atol=0.12)
     assert np.all(np.diff(ell) > 0)
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (10, 10), (14, 14), (22, 22), (8, 24), (24, 20)])
+def test_spectrum_of_any_map_has_bins_with_modes(sides):
+    kappa = np.random.default_rng(0).normal(size=(100, *sides)).astype(np.float32)
+    ell, cl = spectrum(kappa, PIXEL)
+    assert np.isfinite(cl).all() and np.all(np.diff(ell) > 0)
+    np.testing.assert_allclose(np.mean(cl) / np.deg2rad(PIXEL / 60) ** 2, 1, atol=0.1)
+
+
+def test_training_goes_on_with_the_same_maps_and_plan_alone(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("priors.map_prior.STEPS_PER_EPOCH", 2)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    maps = read_maps(folder / "training.h5")
+    options = {"filters": (4,), "num_steps": 4, "batch_size": 2, "checkpoint": tmp_path / "kept"}
+    with pytest.raises(KeyboardInterrupt):
+        train_prior(maps, callbacks=[Stop()], **options)
+    message = r"`checkpoint` must be of the same training\. Received: '.*kept, where {} differ'"
+    others = {"seed": 1, "filters": (8,), "num_steps": 6, "batch_size": 3, "learning_rate": 1e-3}
+    for name, value in others.items():
+        with pytest.raises(ValueError, match=message.format(name)):
+            train_prior(maps, **options | {name: value})
+    with pytest.raises(ValueError, match=message.format("maps")):
+        train_prior(maps._replace(kappa=2 * maps.kappa), **options)
+    assert len(train_prior(maps, **options).about["loss"]["loss"]) == 1  # the epoch that is left
+    assert not (tmp_path / "kept").exists()
 
 
 def test_prior_knows_its_maps(folder, prior, tmp_path):

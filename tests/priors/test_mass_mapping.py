@@ -217,6 +217,11 @@ def test_pixel_size_may_carry_a_unit(survey):
     [
         ({"prior": "flat"}, "`prior` must be one of 'wiener', 'ks', 'sparse', 'learned'"),
         ({"prior": "sparse", "num_samples": 4}, "`num_samples` must be 0 for the prior 'sparse'"),
+        ({"prior": "sparse", "num_nulls": 1}, "`num_nulls` must be 0 or several"),
+        ({"num_nulls": 4}, "`num_nulls` must be left out for the prior 'wiener'. Received: 4"),
+        ({"prior": "ks", "num_nulls": 4}, "`num_nulls` must be left out for the prior 'ks'"),
+        ({"sampling": {"thin": 2}}, "`sampling` must be left out for the prior 'wiener'"),
+        ({"prior": "sparse", "weights": (1,)}, "`weights` must be left out for the prior 'sparse'"),
         ({"nz": None}, "`nz` must be given for the prior 'wiener'"),
         ({"max_iterations": 0}, "`max_iterations` must be positive"),
         ({"num_samples": -1}, "`num_samples` must be non-negative"),

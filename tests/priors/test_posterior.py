@@ -7,7 +7,9 @@ from scipy.stats import multivariate_normal
 
 import priors
 from flowpm_ext.numerics import fourier
+from priors.posterior import ImageSamples
 from priors.samplers.chains import Chains
+from priors.samplers.noise import gain
 from priors.samplers.reverse import Reverse
 from priors.score import AbstractScore
 
@@ -177,11 +179,13 @@ def test_without_the_last_leg_power_is_left(likelihood):
     np.testing.assert_allclose(found.sigma, 0.4 * 0.03, rtol=1e-6)
 
 
-def test_precise_data_have_a_last_leg_of_their_own():
-    """Noise of the data below that of the last level, and a hole in them."""
+@pytest.mark.parametrize("corner", [1, 0])
+def test_precise_data_have_a_last_leg_of_their_own(corner):
+    """Noise of the data below that of the last level, and a hole in them, or one more."""
     rng = np.random.default_rng(4)
     mask = np.ones((SIDE, SIDE))
     mask[8:18, 5:15] = 0
+    mask[0, 0] = corner
     field = np.fft.ifft2(np.fft.fft2(rng.normal(size=(SIDE, SIDE))) * np.sqrt(spectrum())).real
     data = (field + 0.006 * rng.normal(size=(SIDE, SIDE))).astype(np.float32)
     precise = priors.GaussianLikelihood(priors.operators.Mask(mask), data, 0.006)
@@ -191,6 +195,17 @@ def test_precise_data_have_a_last_leg_of_their_own():
     power, std = departure(found, exact)
     # The covariance given both is that of a spectrum that lacks a fifth; 4 % of power is missing.
     assert abs(power) < 0.06 and abs(std) < 0.05
+
+
+def test_noise_on_the_data_of_white_noise():
+    """Whatever pixel an operator hides; of shear half in each component."""
+    mask = np.ones((SIDE, SIDE))
+    mask[0, 0] = mask[8:18, 5:15] = 0
+    op, shear = priors.operators.Mask(mask), priors.operators.KaiserSquires((SIDE, SIDE))
+    data = np.zeros((SIDE, SIDE))
+    assert gain(priors.GaussianLikelihood(op, data, 1.0)) == pytest.approx(1, rel=1e-6)
+    both = priors.GaussianLikelihood(op @ shear, data + 0j, 1.0)
+    assert gain(both) == pytest.approx(np.sqrt(0.5), rel=0.02)
 
 
 class TestCheckpoint:
@@ -254,6 +269,11 @@ def test_draws_of_a_gaussian_prior():
     np.testing.assert_allclose(total[1:4, 1:4].sum(), spectrum()[1:4, 1:4].sum(), rtol=0.2)
 
 
+def test_one_draw_has_no_spread():
+    one = ImageSamples(np.ones((1, 2, 2)), *6 * [None])
+    assert np.isnan(one.std).all() and one.std.shape == (2, 2)
+
+
 def test_the_same_seed_gives_the_same_draws(likelihood):
     score = priors.GaussianScore(spectrum())
     first, again = (
@@ -281,6 +301,14 @@ def test_bad_input_is_refused(likelihood):
         priors.sample_posterior(likelihood, score, method="flow", weighted=True)
     with pytest.raises(ValueError, match="`sigmas` must be positive"):
         priors.sample_posterior(likelihood, HalfKnown(), method="flow", sigmas=[0.1, 0.0])
+    with pytest.raises(ValueError, match="`num_chains` must be a positive integer"):
+        priors.sample_posterior(likelihood, HalfKnown(), method="guided", num_chains=0)
+    small = priors.GaussianScore(spectrum()[:8, :8] * 0 + 1)
+    message = r"`score` must have a `power` of the sides of the image, \(32, 32\)"
+    with pytest.raises(ValueError, match=message):
+        priors.sample_posterior(likelihood, small)
+    with pytest.raises(ValueError, match=r"of the image, \(6, 6\)\. Received: \(8, 8\)"):
+        priors.sample_prior(small, (6, 6))
     many = priors.GaussianLikelihood(
         likelihood.op, tf.stack([likelihood.data] * 2), likelihood.noise_std, likelihood.mask
     )

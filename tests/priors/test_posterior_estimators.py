@@ -43,7 +43,7 @@ class Inverted(AbstractNulledEstimator):
         self._linear = KaiserSquiresEstimator(shear_map, 4.0)
         self.num_made = 0
 
-    def _null_map(self, shear, seed):
+    def _null_map(self, shear, number):
         self.num_made += 1
         return self._linear(shear).kappa
 
@@ -62,8 +62,8 @@ def test_nulls_scatter_as_galaxies_turned_at_random_do(wiener):
     np.testing.assert_allclose(found, exact, rtol=0.15)
     np.testing.assert_array_equal(estimator.scatter(weights, np.zeros((0, 1, 1))), found)
     assert estimator.num_made == 200  # peaks, stacks and discs look at the same ones
-    with pytest.raises(ValueError, match="`num_nulls` must be several"):
-        Inverted(wiener.shear_map, 1).scatter(weights, np.zeros((0, 1, 1)))
+    with pytest.raises(ValueError, match=r"`num_nulls` must be 0 or several\. Received: 1"):
+        Inverted(wiener.shear_map, 1)
 
 
 def test_sampled_map_of_a_gaussian_prior_is_the_wiener_filters(wiener, gaussian):
@@ -86,9 +86,9 @@ def test_few_draws_behind_a_null_do_not_widen_the_scatter(wiener):
     noise = 3 * exact(wiener.shear_map.shear).kappa.std()
 
     class Drawn(Inverted):
-        def _null_map(self, shear, seed):
-            halves = generator(seed).normal(size=(2, *shear.shape)) * noise / np.sqrt(8)
-            return super()._null_map(shear, seed) + halves
+        def _null_map(self, shear, number):
+            halves = generator(number).normal(size=(2, *shear.shape)) * noise / np.sqrt(8)
+            return super()._null_map(shear, number) + halves
 
     weights = np.zeros((40, *wiener.mask.shape))
     weights[np.arange(40), 10, np.arange(40) % 20 + 8] = 1
@@ -126,6 +126,23 @@ def test_mass_map_with_a_learned_prior(survey, prior, monkeypatch):
     names = clusters.name[:3].astype(str)
     titles = [axes.get_title() for axes in sample_plot.clusters_figure(made, clusters, names).axes]
     assert [title for title in titles if title] == list(names)
+
+
+def test_each_run_has_a_checkpoint_of_its_own(wiener, gaussian, tmp_path):
+    options = QUICK | {"method": "hmc", "checkpoint": tmp_path / "chains.h5", "num_nulls": 2}
+    estimator = LearnedEstimator(wiener.shear_map, gaussian._score, **options)
+    maps, nulls = estimator.maps(32, seed=1), estimator.nulls
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert names == {"chains_e", "chains_b", "chains_null_000", "chains_null_001"}
+    again = LearnedEstimator(wiener.shear_map, gaussian._score, **options)
+    np.testing.assert_array_equal(again.maps(32, seed=1).samples, maps.samples)
+    np.testing.assert_array_equal(again.nulls, nulls)
+
+
+def test_one_draw_is_refused_before_the_work(gaussian, monkeypatch):
+    monkeypatch.setattr(posterior_estimators, "sample_posterior", None)
+    with pytest.raises(ValueError, match=r"`num_samples` must be 0 or several\. Received: 1"):
+        gaussian.maps(1, seed=0)
 
 
 def test_learned_prior_of_other_pixels_is_refused(survey, prior):

@@ -102,6 +102,17 @@ def test_flow_draws_from_the_prior_and_is_of_second_order():
     assert errors[-1] < 0.01 * np.abs(exact).max()
 
 
+def test_images_and_noise_of_other_shapes_are_refused(x):
+    for score in (GaussianScore(spectrum()), HybridScore(spectrum(), wiener(spectrum()), **RANGE)):
+        # Twelve levels for twelve images would spread over the columns of each.
+        with pytest.raises(ValueError, match="`sigma` must have 0 axes"):
+            score(tf.concat([x] * 4, 0), np.linspace(0.1, 1, SIDE))
+        with pytest.raises(ValueError, match=r"`x` must end in axes \(12, 12\)"):
+            score(x[:, :6, :6], 0.3)
+        with pytest.raises(TypeError, match="`x` must be real floats"):
+            score(np.ones((2, SIDE, SIDE), int), 0.3)
+
+
 def test_bad_input_is_refused(x):
     learned = LearnedScore(wiener(spectrum()), scale=1.0, **RANGE)
     with pytest.raises(ValueError, match="`sigma` must lie in"):
