@@ -99,7 +99,7 @@ def run_simulate(options: argparse.Namespace) -> None:
     Raises:
         ValueError: If an input cannot be used.
         TypeError: If a value in the file of options is of the wrong kind.
-        OSError: If a file cannot be written.
+        OSError: If a file cannot be written, or other processes do not start.
     """
     values = read_config(options.config) if options.config else {}
     names = {field.name for field in dataclasses.fields(SimulationConfig)}
