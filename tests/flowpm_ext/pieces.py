@@ -95,4 +95,6 @@ def run(folder, num, num_workers=1, how="", about=ABOUT):
 
 
 if __name__ == "__main__":
+    # Background jobs of a shell ignore Ctrl-C, and so would this if the tests are such a job.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -129,7 +129,8 @@ def _check_slices(
     rule = f"be one slice for each of {shape[0]} galaxies"
     checks.require(slice_of.dtype.is_integer, "slice_of", rule, slice_of.dtype, error=TypeError)
     checks.require(slice_of.shape.is_compatible_with(shape[:1]), "slice_of", rule, slice_of)
-    if (array := known(slice_of)) is not None:
+    array = known(slice_of)
+    if array is not None:
         fits = array.max() < num_slices and (array.min() >= 0 or not is_sorted)
         rule = f"be from 0 to {num_slices - 1}" + ("" if is_sorted else ", or negative")
         checks.require(bool(fits), "slice_of", rule, f"{array.min()} to {array.max()}")
