@@ -48,8 +48,8 @@ def write(
     Raises:
         OSError: If the file cannot be written.
     """
-    path, size = pathlib.Path(path), 1 if processes is None else processes.size
-    datasets = dict(rows)
+    path, processes = pathlib.Path(path), processes or Processes()
+    size, names, datasets = processes.size, [], dict(rows)
     if size > 1:
         names = [f"{path.name}{mark}.{i + 1}of{size}" for i in range(size)]
         part = path.with_name(names[processes.rank])
@@ -58,13 +58,12 @@ def write(
         datasets = {
             name: (_index(names, name, values), about) for name, (values, about) in rows.items()
         }
-    if size == 1 or processes.rank == 0:
+    if processes.rank == 0:
         hdf5.write(path, kind, format_version, datasets | dict(others or {}), attributes)
         for part in _parts(path):
-            if size == 1 or part.name not in names:
+            if part.name not in names:
                 part.unlink(missing_ok=True)
-    if size > 1:
-        processes.wait()
+    processes.wait()
 
 
 @contextlib.contextmanager
@@ -89,6 +88,7 @@ def opened(
     with hdf5.opened(path, kind, format_version, fix) as file:
         virtual = [x for x in file.values() if isinstance(x, h5py.Dataset) and x.is_virtual]
         names = {source.file_name for x in virtual for source in x.virtual_sources()}
+    # With the index closed, or what is wrong with a part would be told of the index.
     for name in sorted(names):  # HDF5 itself would give zeros for one that is not there
         with hdf5.opened(path.with_name(name), _part_of(kind), format_version, fix):
             pass
