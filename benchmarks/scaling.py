@@ -36,7 +36,7 @@ def sent_by_formula(size: int, num_processes: int, halo: int, is_reverse: bool) 
     Args:
         size: Cells along each axis.
         num_processes: Processes that share them.
-        halo: Planes of the halo.
+        halo: Planes of the halo, `ShardedMesh.halo`.
         is_reverse: Whether the force is differentiated too.
 
     Returns:
@@ -46,7 +46,7 @@ def sent_by_formula(size: int, num_processes: int, halo: int, is_reverse: bool) 
         return 0
     modes = size // num_processes * size * (size // 2 + 1)
     transform = 8 * modes * (num_processes - 1) // num_processes
-    planes = 22 * halo + 8 if is_reverse else 8 * halo + 4
+    planes = 8 * (halo + 1) if is_reverse else 4 * (halo + 1)
     return (4 if is_reverse else 2) * transform + planes * 4 * size**2
 
 
@@ -60,6 +60,9 @@ IN_NODE, BETWEEN_NODES, PER_NODE = 450e9, 50e9, 8
 # axes and two transpositions each; differences and products of the modes. A force and its reverse
 # pass paint four channels and read seven.
 MOVED, MOVED_REVERSE = 8 * 64 + 24 * 32 + 2 * 5 * 8 + 60, 32 * 64 + 56 * 32 + 4 * 5 * 8 + 200
+# And for each cell of the halo: a mesh of four numbers is cleared, added to and folded, three slopes
+# are made of one potential; in the reverse pass five channels more are painted, made or joined.
+MOVED_HALO, MOVED_HALO_REVERSE = 3 * 16 + 16, 3 * 16 + 16 + 5 * 16
 # Numbers that a process has at once for each of its particles, as measured by this program.
 KEPT, KEPT_REVERSE = 90, 225
 
@@ -79,9 +82,11 @@ def expected(size: int, num_devices: int, kind: str, halo: int, is_reverse: bool
     """
     particles = size**3 / num_devices
     sent = sent_by_formula(size, num_devices, halo, is_reverse)
+    moved = particles * (MOVED_REVERSE if is_reverse else MOVED)
+    moved += 2 * halo * size**2 * (MOVED_HALO_REVERSE if is_reverse else MOVED_HALO)
     rate = IN_NODE if num_devices <= PER_NODE else BETWEEN_NODES
     return {
-        "work": particles * (MOVED_REVERSE if is_reverse else MOVED) / MEMORY_RATE[kind],
+        "work": moved / MEMORY_RATE[kind],
         "exchanges": sent / rate,
         "memory": 4 * particles * (KEPT_REVERSE if is_reverse else KEPT),
     }
@@ -100,7 +105,7 @@ def print_expected(num_steps: int = 10) -> None:
             yield from (f"{seconds:.1f}", f"{share:.0%}", f"{one['memory'] / 1e9:.0f}{fits}")
 
     table = [
-        cells(size, count, kind, min(32, size // count))
+        cells(size, count, kind, 32)
         for size in (1024, 2048) for count in (8, 32, 64, 128, 256) for kind in MEMORY_RATE
         if count * 4 <= size and (kind == "H100" or count in (8, 64))
     ]  # fmt: skip
@@ -156,7 +161,7 @@ def measure(folder: str, size: int, num_steps: int, kind: str, halo: int) -> Non
             seconds.append(time.perf_counter() - start)
         found[name] = {"first": seconds[0], "best": min(seconds[1:]), "peak": peak()}
     if not is_local:
-        found |= sent(Gravity(mesh), mesh.lattice()[None])
+        found |= {"halo": mesh.halo} | sent(Gravity(mesh), mesh.lattice()[None])
     (pathlib.Path(folder) / f"{processes.rank}.json").write_text(json.dumps(found))
     processes.wait()
 
@@ -180,7 +185,6 @@ def case(kind: str, num_processes: int, size: int, num_steps: int, halo: int) ->
     from flowpm_ext.launcher import launch
 
     with tempfile.TemporaryDirectory() as folder:
-        halo = min(halo, size // num_processes)
         words = ["--worker", folder, str(size), str(num_steps), kind, str(halo)]
         command = [sys.executable, "-m", "benchmarks.scaling", *words]
         ended = launch(command, num_processes, shows_first=False, environment=QUIET | THREADS)
@@ -194,7 +198,7 @@ def case(kind: str, num_processes: int, size: int, num_steps: int, halo: int) ->
     about = {"kind": kind, "processes": num_processes, "size": size, "steps": num_steps}
     about |= {"before": max(one["before"] for one in found)} | of
     if kind == "sharded":
-        about["halo"] = halo
+        halo = about["halo"] = found[0]["halo"]
         for name, is_reverse in (("sent", False), ("sent_reverse", True)):
             about[name] = found[0][name]
             about[f"{name}_by_formula"] = sent_by_formula(size, num_processes, halo, is_reverse)
@@ -223,7 +227,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="cells along an axis")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--halo", type=int, default=16, help="planes, at most those of a slab")
+    parser.add_argument("--halo", type=int, default=16, help="planes that particles may reach")
     parser.add_argument("--json", help="file for the numbers")
     parser.add_argument("--expected", action="store_true", help="only what GPUs should take")
     options = parser.parse_args()

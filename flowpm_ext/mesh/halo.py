@@ -14,7 +14,8 @@ class Halo(NamedTuple):
 
     Attributes:
         processes: The processes, in the order of their slabs.
-        width: Planes on either side, at most as many as a slab has.
+        width: Planes on either side; those beyond the slabs of the neighbours are handed on by
+            them.
     """
 
     processes: Processes
@@ -44,11 +45,11 @@ class Halo(NamedTuple):
         References:
             Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
         """
-        if self.width == 0:
-            return field
-        first, last = field[:, : self.width], field[:, -self.width :]
-        below, above = self.processes.to_neighbours(up=last, down=first)
-        return tf.concat([below, field, above], axis=1)
+        wide, up, down = [field], field, field
+        for width in self._hops(field.shape[1]):
+            up, down = self.processes.to_neighbours(up=up[:, -width:], down=down[:, :width])
+            wide = [up, *wide, down]
+        return tf.concat(wide, axis=1)
 
     def folded(self, wide: tf.Tensor) -> tf.Tensor:
         """A slab to which the halos of its neighbours are added.
@@ -62,20 +63,30 @@ class Halo(NamedTuple):
         References:
             Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
         """
-        width, planes = self.width, wide.shape[1] - 2 * self.width
-        first, last = wide[:, :width], wide[:, -width:]
-        below, above = self.processes.to_neighbours(up=last, down=first)
-        others = [[0, 0]] * (wide.shape.rank - 2)
-        below = tf.pad(below, [[0, 0], [0, planes - width], *others])
-        above = tf.pad(above, [[0, 0], [planes - width, 0], *others])
-        return wide[:, width:-width] + below + above
+        planes = wide.shape[1] - 2 * self.width
+        hops = self._hops(planes)
+        parts = tf.split(wide, [*hops[::-1], planes, *hops], axis=1)
+        below, slab, above = parts[: len(hops)], parts[len(hops)], parts[len(hops) + 1 :]
+        # From the furthest on, each process passes to the next what it has for it and beyond.
+        up = down = None
+        for to_above, to_below in zip(above[::-1], below, strict=True):
+            up = to_above if up is None else to_above + _padded(up, planes, at_end=False)
+            down = to_below if down is None else to_below + _padded(down, planes, at_end=True)
+            up, down = self.processes.to_neighbours(up=up, down=down)
+        if hops:
+            slab += _padded(up, planes, at_end=False) + _padded(down, planes, at_end=True)
+        return slab
 
-    def require_wide_enough(self, reach: tf.Tensor, planes: int) -> list[tf.Operation]:
+    def _hops(self, planes: int) -> list[int]:
+        """Planes of the halo that each neighbour, near to far, has in its slab."""
+        full, rest = divmod(self.width, planes)
+        return [planes] * full + [rest] * (rest > 0)
+
+    def require_wide_enough(self, reach: tf.Tensor) -> list[tf.Operation]:
         """Refuse a halo that is too narrow; all processes do so together.
 
         Args:
             reach: Planes beyond the slab that particles of this process are spread to, scalar.
-            planes: Planes of a slab.
 
         Returns:
             In a graph, what must run before the halo is used.
@@ -89,7 +100,7 @@ class Halo(NamedTuple):
         """
         needed = self.processes.maximum(reach)
         value = known(needed)
-        fix = f"Set `halo`, up to the {planes} planes of a slab, or take fewer processes."
+        fix = "Make the mesh with `halo=` at least that."
         if value is not None:
             checks.require(
                 bool(value <= self.width), "halo", f"be at least {value:g}", self.width, fix
@@ -156,8 +167,20 @@ class Slab(NamedTuple):
         is_somewhere = tf.reduce_all(tf.math.is_finite(x))
         return tf.where(is_somewhere, reach, tf.constant(float("inf"), x.dtype))
 
+    @property
+    def most_beyond(self) -> int:
+        """Planes beyond the slab that particles can be spread to, wherever they are."""
+        return (self.side - self.planes + 1) // 2 + 2
+
     def _from_slab(self, position: tf.Tensor) -> tf.Tensor:
         """Planes from the first of the slab to the nearest periodic image."""
         x = position[..., 0] - float(self.first)
         around = tf.round((x - (self.planes - 1) / 2) / self.side)
         return x - self.side * tf.stop_gradient(around)
+
+
+def _padded(x: tf.Tensor, planes: int, *, at_end: bool) -> tf.Tensor:
+    """Planes at the end, or at the beginning, of so many that are zero otherwise."""
+    missing = planes - x.shape[1]
+    around = [missing, 0] if at_end else [0, missing]
+    return tf.pad(x, [[0, 0], around, *[[0, 0]] * (x.shape.rank - 2)])

@@ -166,7 +166,7 @@ class Processes:
         References:
             Message Passing Interface Forum 1994, MPI: A Message-Passing Interface Standard.
         """
-        return self.all_to_all(tf.stack([tf.stop_gradient(x)] * self.size))
+        return self.all_to_all(_rows(tf.stop_gradient(x), self.size))
 
     def wait(self) -> None:
         """Return when all processes have called this."""
@@ -200,7 +200,7 @@ class Processes:
     def _from_partner(self, x: tf.Tensor, link: "_Group") -> tf.Tensor:
         """What the other of a pair sends in return for x."""
         other = link.ranks[1 - link.ranks.index(self.rank)]
-        return self._exchanged(tf.stack([x, x]), link)[int(self._slot_of(link, other))]
+        return self._exchanged(_rows(x, 2), link)[int(self._slot_of(link, other))]
 
     def _swapped(self, x: tf.Tensor, group: "_Group") -> tf.Tensor:
         """All-to-all with rows in the order of the processes."""
@@ -275,6 +275,15 @@ class _Group:
 
     def __init__(self, key: int, ranks: tuple[int, ...]) -> None:
         self.key, self.ranks = key, ranks
+
+
+def _rows(x: tf.Tensor, count: int) -> tf.Tensor:
+    """So many rows of the same numbers.
+
+    Not `tf.stack([x, x])`: TensorFlow 2.21 optimises this to rows of the first output where x is
+    another output of an operation that has several, such as `tf.split`.
+    """
+    return tf.broadcast_to(x, tf.concat([[count], tf.shape(x)], axis=0))
 
 
 def _place(strategy: tf.distribute.Strategy | None) -> tuple[int, int]:

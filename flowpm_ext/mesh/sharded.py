@@ -13,7 +13,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.compile import kernel, zeros
 from flowpm_ext.core.types import static
-from flowpm_ext.mesh import painting
+from flowpm_ext.mesh import differences, painting
 from flowpm_ext.mesh.base import AbstractMesh
 from flowpm_ext.mesh.halo import Halo, Slab
 from flowpm_ext.mesh.processes import Processes
@@ -34,13 +34,12 @@ class ShardedMesh(AbstractMesh):
         shape: Cells along each axis: an integer for a cube, or three.
         window: How particles are spread and read, "cic" or "tsc".
         processes: The processes; this one alone by default.
-        halo: Planes on either side of the slab that its particles may reach, at most those of a
-            slab; None for 16 or, if it has fewer, those of a slab.
+        halo: Planes on either side of the slab that its particles may reach, 16 for None. They
+            may be more than a slab has, and become fewer where they would go around the box.
 
     Raises:
         ValueError: If `shape` is not one or three positive integers, or does not divide by the
-            number of processes, `halo` is not between 1 and the planes of a slab, or `window` is
-            unknown.
+            number of processes, `halo` is not a positive integer, or `window` is unknown.
 
     References:
         Frigo & Johnson 2005, Proc. IEEE 93, 216, for transforms in slabs.
@@ -61,12 +60,10 @@ class ShardedMesh(AbstractMesh):
             "mesh_shape", f"divide by the {size} processes along its first two axes", self.shape,
             _remedy(self.shape, size),
         )  # fmt: skip
-        planes = self.local_shape[0]
-        halo = min(DEFAULT_HALO, planes) if self.halo is None else self.halo
-        is_good = isinstance(halo, int | np.integer) and 1 <= halo <= planes
-        fix = f"A slab has {planes} planes: take fewer processes for a wider one."
-        checks.require(is_good, "halo", f"be an integer from 1 to {planes}", halo, fix)
-        object.__setattr__(self, "halo", int(halo))
+        halo = DEFAULT_HALO if self.halo is None else self.halo
+        is_good = isinstance(halo, int | np.integer) and halo >= 1
+        checks.require(is_good, "halo", "be a positive integer", halo)
+        object.__setattr__(self, "halo", min(int(halo), self._slab.most_beyond))
 
     @property
     def num_devices(self) -> int:
@@ -102,14 +99,9 @@ class ShardedMesh(AbstractMesh):
         rows = tf.reshape(rows, _with(batch, modes, (nx // size, ny, nz // 2 + 1)))
         return fourier.irfft2(rows, nz)
 
-    def rolls(self, field: tf.Tensor, shifts: Sequence[int], axis: int) -> list[tf.Tensor]:
-        if axis != 0:
-            return [tf.roll(field, shift, axis + 1) for shift in shifts]
-        planes, width = self.local_shape[0], max(map(abs, shifts), default=0)
-        fix = f"A slab has {planes} planes: take fewer processes."
-        checks.require(width <= planes, "shift", f"be at most {planes}", width, fix)
-        wide = Halo(self.processes, width).extended(field)
-        return [wide[:, width - shift : width - shift + planes] for shift in shifts]
+    def differences(self, field: tf.Tensor, is_wide: bool = False) -> tf.Tensor:
+        width = differences.REACH + (self.halo if is_wide else 0)
+        return _differences(self._halo._replace(width=width).extended(field))
 
     def wavenumbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         x, y, z = (k.ravel() for k in fourier.wavenumbers(self.shape, 1.0))
@@ -120,21 +112,25 @@ class ShardedMesh(AbstractMesh):
     def mode_weights(self) -> np.ndarray:
         return fourier.half_plane_weights(self.shape[-1])[:, None]
 
-    def paint(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-        wide = self._halo.wide_shape(self.local_shape)
+    def widened(self, field: tf.Tensor) -> tf.Tensor:
+        return self._halo.extended(field)
+
+    def folded(self, wide: tf.Tensor) -> tf.Tensor:
+        return self._halo.folded(wide)
+
+    def spread(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
         with self._reached(position):
-            painted = _painted(position, weight, wide, self._slab)
-        return self._halo.folded(painted)
+            return _spread(position, weight, self)
+
+    def read(self, wide: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        return _read(wide, position, self._slab)
+
+    def slopes(self, wide: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        return _slopes(wide, position, weight, self._slab)
 
     def readout(self, field: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-        wide = self._halo.extended(field)
         with self._reached(position):
-            return _readout(wide, position, self._slab)
-
-    def slopes(self, field: tf.Tensor, position: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        wide = self._halo.extended(field)
-        with self._reached(position):
-            return _slopes(wide, position, weight, self._slab)
+            return self.read(self.widened(field), position)
 
     def sum(self, x: tf.Tensor, axis: int | Sequence[int] | None = None) -> tf.Tensor:
         return self.processes.sum(tf.reduce_sum(x, axis))
@@ -159,7 +155,7 @@ class ShardedMesh(AbstractMesh):
     def _reached(self, position: tf.Tensor) -> contextlib.AbstractContextManager:
         """Where what uses the halo belongs: it runs after the check that the halo is enough."""
         reach = _reach(position, self._slab)
-        before = self._halo.require_wide_enough(reach, self.local_shape[0])
+        before = self._halo.require_wide_enough(reach)
         return tf.control_dependencies(before)
 
 
@@ -175,7 +171,16 @@ def _reach(position: tf.Tensor, slab: Slab) -> tf.Tensor:
 
 
 @kernel
-def _readout(wide: tf.Tensor, position: tf.Tensor, slab: Slab) -> tf.Tensor:
+def _spread(position: tf.Tensor, weight: tf.Tensor | None, mesh: ShardedMesh) -> tf.Tensor:
+    channels = [] if weight is None else weight.shape[2:].as_list()
+    sides = [*mesh._halo.wide_shape(mesh.local_shape), *channels]
+    empty = zeros([tf.shape(position)[0], *sides], position.dtype)
+    empty = tf.ensure_shape(empty, [position.shape[0], *sides])
+    return painting.paint(empty, mesh._slab.inside(position), weight, mesh.window)
+
+
+@kernel
+def _read(wide: tf.Tensor, position: tf.Tensor, slab: Slab) -> tf.Tensor:
     return painting.readout(wide, slab.inside(position), slab.window)
 
 
@@ -184,15 +189,7 @@ def _slopes(wide: tf.Tensor, position: tf.Tensor, weight: tf.Tensor, slab: Slab)
     return painting.slopes(wide, slab.inside(position), weight, slab.window)
 
 
-@kernel
-def _painted(
-    position: tf.Tensor, weight: tf.Tensor | None, sides: tuple[int, ...], slab: Slab
-) -> tf.Tensor:
-    """Particles on an empty mesh."""
-    channels = [] if weight is None else weight.shape[2:].as_list()
-    empty = zeros([tf.shape(position)[0], *sides, *channels], position.dtype)
-    empty = tf.ensure_shape(empty, [position.shape[0], *sides, *channels])
-    return painting.paint(empty, slab.inside(position), weight, slab.window)
+_differences = kernel(differences.between)
 
 
 def _flat(batch: tf.TensorShape) -> int:

@@ -82,8 +82,8 @@ class Gravity(Structure):
             Hockney & Eastwood 1988, Computer Simulation Using Particles, chapter 5.
         """
         fine = position * float(self.refinement)
-        slope = self._slope(self.mesh.paint(fine), response)
-        return self._scale(position) * self.mesh.readout(slope, fine)
+        slope = self._slope(self.mesh.paint(fine), position.shape[1], response)
+        return self.mesh.read(slope, fine)
 
     def pulled(
         self, position: tf.Tensor, upstream: tf.Tensor, *response: tf.Tensor
@@ -104,21 +104,20 @@ class Gravity(Structure):
         References:
             Li et al. 2022, arXiv:2211.09815.
         """
-        fine, scale = position * float(self.refinement), self._scale(position)
+        mesh, fine = self.mesh, position * float(self.refinement)
         # The fourth channel is mass, which has no factor.
-        weight = tf.concat([scale * upstream, tf.ones_like(upstream[..., :1])], axis=-1)
-        painted = self.mesh.paint(fine, weight)
-        inputs = [painted[..., 3], *response]
+        weight = tf.concat([upstream, tf.ones_like(upstream[..., :1])], axis=-1)
+        by_slope, mass = tf.split(mesh.spread(fine, weight), [3, 1], axis=-1)
+        inputs = [mesh.folded(mass[..., 0]), *response]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            slope = self._slope(*inputs)
-        by_density, *by_response = tape.gradient(slope, inputs, output_gradients=painted[..., :3])
-        together = tf.concat([slope, by_density[..., None]], axis=-1)
+            slope = self._slope(inputs[0], position.shape[1], *inputs[1:])
+        by_density, *by_response = tape.gradient(slope, inputs, output_gradients=by_slope)
+        together = tf.concat([slope, mesh.widened(by_density)[..., None]], axis=-1)
         # Two readings, not one for both: what several sums share XLA writes to memory, corner by
         # corner, and that takes longer than reading it again.
-        slopes = self.mesh.slopes(together, fine, weight)
-        force = scale * self.mesh.readout(slope, fine)
-        return force, float(self.refinement) * slopes, by_response
+        slopes = mesh.slopes(together, fine, weight)
+        return mesh.read(slope, fine), float(self.refinement) * slopes, by_response
 
     @property
     def response_nodes(self) -> np.ndarray:
@@ -154,20 +153,17 @@ class Gravity(Structure):
         checks.finite(response, "correction")
         return response
 
-    def _scale(self, position: tf.Tensor) -> float:
-        """What the slope of the potential is multiplied by."""
-        # Density over its mean, and lengths in cells of the positions.
-        num_particles = position.shape[1] * self.mesh.num_devices
-        return -math.prod(self.mesh.shape) / (num_particles * self.refinement)
+    def _slope(
+        self, density: tf.Tensor, num_particles: int, response: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The force everywhere, for a density in particles per cell.
 
-    def _slope(self, density: tf.Tensor, response: tf.Tensor | None = None) -> tf.Tensor:
-        """Gradient of the potential of a density, [batch, *mesh.local_shape, 3]."""
-        potential = scaled(
-            self.mesh.rfft3(density), kernels.inverse_laplacian(self.mesh, density.dtype)
+        Three numbers for all cells that particles held here may reach.
+        """
+        potential = self.mesh.alone(_potential)(
+            self.mesh.rfft3(density), self, num_particles, response
         )
-        if response is not None:
-            potential = scaled(potential, self.response_on_modes(response))
-        return kernels.gradient_field(self.mesh, potential, self.gradient_kernel)
+        return kernels.gradient_field(self.mesh, potential, self.gradient_kernel, is_wide=True)
 
     def response_on_modes(self, response: tf.Tensor) -> tf.Tensor:
         """Multiplier of each mode: linear between the nodes."""
@@ -176,3 +172,14 @@ class Gravity(Structure):
         node = tf.minimum(tf.cast(place, tf.int32), NUM_NODES - 2)
         t = place - tf.cast(node, place.dtype)
         return (1 - t) * tf.gather(response, node) + t * tf.gather(response, node + 1)
+
+
+def _potential(
+    modes: tf.Tensor, force: Gravity, num_particles: int, response: tf.Tensor | None
+) -> tf.Tensor:
+    """Modes of the potential whose gradient is the force, from those of a density."""
+    mesh = force.mesh
+    # Density over its mean, and lengths in cells of the positions.
+    scale = -math.prod(mesh.shape) / (num_particles * mesh.num_devices * force.refinement)
+    factor = scale * kernels.inverse_laplacian(mesh, modes.dtype.real_dtype)
+    return scaled(modes, factor if response is None else factor * force.response_on_modes(response))

@@ -158,6 +158,7 @@ def _forward(
 ) -> tuple[Particles, Images, Sequence[tf.Tensor]]:
     """The plan from its first drift to its last; history takes x and p before every force."""
     num_forces = course.kick.shape[0]
+    kicked = run.force.mesh.alone(_kicked)
 
     def step(i: tf.Tensor, now: Particles, images: Images, history: list) -> tuple:
         now, images = _drift(run, i, now, course, images)
@@ -166,7 +167,7 @@ def _forward(
             for past, x in zip(history, now, strict=False)
         ]
         force = run.force(now.x, *(row[i] for row in course.response))
-        now = Particles(now.x, course.scale[i] * now.p + course.kick[i] * force)
+        now = Particles(now.x, kicked(now.p, force, course.scale[i], course.kick[i]))
         return i + 1, now, images, history
 
     images = run.views.nothing_yet(start.x.dtype) if run.views else ()
@@ -183,7 +184,15 @@ def _drift(
     """The drift before force i, and what is seen on it."""
     if run.views:
         images = run.views.seen(i, *now, course.seen_after[0], course.arguments, images)
-    return Particles(now.x + course.drift[i] * now.p, now.p), images
+    return Particles(run.force.mesh.alone(_moved)(*now, course.drift[i]), now.p), images
+
+
+def _kicked(p: tf.Tensor, force: tf.Tensor, scale: tf.Tensor, kick: tf.Tensor) -> tf.Tensor:
+    return scale * p + kick * force
+
+
+def _moved(x: tf.Tensor, p: tf.Tensor, drift: tf.Tensor) -> tf.Tensor:
+    return x + drift * p
 
 
 def _backward(
@@ -199,16 +208,15 @@ def _backward(
     The steps undo those of `_forward` one by one, and each costs one force and one
     vector-Jacobian product of it. States are those of the history, or undone as well.
     """
-    num_forces = course.kick.shape[0]
+    num_forces, alone = course.kick.shape[0], run.force.mesh.alone
     d_end, d_images = upstream
     totals = tf.nest.map_structure(tf.zeros_like, course)
 
     def undo_drift(
         i: int | tf.Tensor, now: Particles, d_now: Particles, totals: Course
     ) -> tuple[Particles, Particles, Course]:
-        totals = totals._replace(drift=with_row(totals.drift, i, d_now.x * now.p))
-        now = Particles(now.x - course.drift[i] * now.p, now.p)
-        d_now = Particles(d_now.x, d_now.p + course.drift[i] * d_now.x)
+        now, d_now, by_drift = alone(_undrifted)(now, d_now, course.drift[i], totals.drift, i)
+        totals = totals._replace(drift=by_drift)
         if run.views:
             after, arguments = course.seen_after[0], course.arguments
             found = (*d_now, totals.seen_after[0], totals.arguments)
@@ -223,17 +231,16 @@ def _backward(
         x = history[0][i] if history else now.x
         rows = [row[i] for row in course.response]
         force, pull, d_rows = run.force.pulled(x, course.kick[i] * d_now.p, *rows)
-        p = history[1][i] if history else (now.p - course.kick[i] * force) / course.scale[i]
         # A first step may forget the momentum: that is known, and needs not be undone.
-        p = tf.where(tf.equal(i, 0), start.p, p)
-        totals = totals._replace(
-            scale=with_row(totals.scale, i, d_now.p * p),
-            kick=with_row(totals.kick, i, d_now.p * force),
-            response=tuple(
-                with_row(total, i, row) for total, row in zip(totals.response, d_rows, strict=True)
-            ),
-        )
-        d_now = Particles(d_now.x + pull, course.scale[i] * d_now.p)
+        p, by_scale, by_kick = alone(_unkicked)(
+            i, history[1][i] if history else None, start.p, now.p, force, d_now.p,
+            course.scale[i], course.kick[i], totals.scale, totals.kick,
+        )  # fmt: skip
+        by_response = [
+            with_row(total, i, row) for total, row in zip(totals.response, d_rows, strict=True)
+        ]
+        totals = totals._replace(scale=by_scale, kick=by_kick, response=tuple(by_response))
+        d_now = Particles(*alone(_pulled)(*d_now, pull, course.scale[i]))
         return i - 1, *undo_drift(i, Particles(x, p), d_now, totals)
 
     _, _, d_start, totals = tf.while_loop(
@@ -241,3 +248,37 @@ def _backward(
         maximum_iterations=num_forces,
     )  # fmt: skip
     return d_start, totals
+
+
+def _undrifted(
+    now: Particles, d_now: Particles, drift: tf.Tensor, total: tf.Tensor, i: int | tf.Tensor
+) -> tuple[Particles, Particles, tf.Tensor]:
+    """Particles before a drift, the gradient by them, and the gradients by all drifts so far."""
+    before = Particles(now.x - drift * now.p, now.p)
+    d_before = Particles(d_now.x, d_now.p + drift * d_now.x)
+    return before, d_before, with_row(total, i, d_now.x * now.p)
+
+
+def _unkicked(
+    i: tf.Tensor,
+    kept: tf.Tensor | None,
+    start: tf.Tensor,
+    p: tf.Tensor,
+    force: tf.Tensor,
+    d_p: tf.Tensor,
+    scale: tf.Tensor,
+    kick: tf.Tensor,
+    *totals: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Momenta before a kick, and the gradients by all scales and kicks so far."""
+    before = (p - kick * force) / scale if kept is None else kept
+    before = tf.where(tf.equal(i, 0), start, before)
+    by_scale, by_kick = totals
+    return before, with_row(by_scale, i, d_p * before), with_row(by_kick, i, d_p * force)
+
+
+def _pulled(
+    d_x: tf.Tensor, d_p: tf.Tensor, pull: tf.Tensor, scale: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gradients by particles before a kick."""
+    return d_x + pull, scale * d_p

@@ -7,12 +7,11 @@ mesh is stored for them.
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.compile import kernel, unfolded
+from flowpm_ext.core.compile import unfolded
 from flowpm_ext.mesh import AbstractMesh
 from flowpm_ext.numerics import fourier
 
 GRADIENTS = ("finite_difference", "spectral")
-NEIGHBOURS = (-1, 1, -2, 2)  # shifts that bring the next cell, the last one, and those beyond
 
 
 def squared_wavenumber(mesh: AbstractMesh, dtype: tf.DType) -> tf.Tensor:
@@ -42,7 +41,9 @@ def inverse_laplacian(mesh: AbstractMesh, dtype: tf.DType) -> tf.Tensor:
     return -tf.math.reciprocal_no_nan(squared_wavenumber(mesh, dtype))
 
 
-def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor:
+def gradient_field(
+    mesh: AbstractMesh, modes: tf.Tensor, kind: str, is_wide: bool = False
+) -> tf.Tensor:
     """Gradient of a field given by its modes, zero at the Nyquist frequency.
 
     Args:
@@ -51,9 +52,11 @@ def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor
         kind: "spectral", exact for waves; or "finite_difference", the central difference of
             fourth order, which damps waves near the Nyquist frequency and needs one transform
             instead of three.
+        is_wide: Whether the gradient is wanted on all cells that particles held here may reach.
 
     Returns:
-        Gradient (unit of the field / cell), shape [batch, *mesh.local_shape, 3].
+        Gradient (unit of the field / cell), shape [batch, *mesh.local_shape, 3], or
+        [batch, cells of the wide part of the mesh, 3].
 
     Raises:
         ValueError: If `kind` is unknown.
@@ -63,21 +66,13 @@ def gradient_field(mesh: AbstractMesh, modes: tf.Tensor, kind: str) -> tf.Tensor
     """
     checks.one_of(kind, "gradient_kernel", GRADIENTS)
     if kind == "finite_difference":
-        field = mesh.irfft3(modes)
-        differences = _differences if mesh.is_compilable else _compiled_differences
-        return differences(field, *mesh.rolls(field, NEIGHBOURS, 0))
+        return mesh.differences(mesh.irfft3(modes), is_wide)
+    slopes = mesh.irfft3(mesh.alone(_slopes)(modes, mesh))
+    slopes = mesh.alone(tf.transpose)(slopes, [0, 2, 3, 4, 1])
+    return mesh.widened(slopes) if is_wide else slopes
+
+
+def _slopes(modes: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+    """Modes of the gradient, [batch, 3, ...]."""
     slopes = [modes * unfolded(1j * k, modes.dtype) for k in fourier.odd(mesh.wavenumbers())]
-    return tf.transpose(mesh.irfft3(tf.stack(slopes, axis=1)), [0, 2, 3, 4, 1])
-
-
-def _differences(field: tf.Tensor, *along_x: tf.Tensor) -> tf.Tensor:
-    """Central differences of fourth order along the axes, given the neighbours along the first."""
-    along = [along_x, *([tf.roll(field, i, axis) for i in NEIGHBOURS] for axis in (2, 3))]
-    return tf.stack(
-        [(8 * (next_one - last_one) - (next_two - last_two)) / 12
-         for next_one, last_one, next_two, last_two in along], axis=-1,
-    )  # fmt: skip
-
-
-# Within a graph that XLA does not compile, the arithmetic of a process still is.
-_compiled_differences = kernel(_differences)
+    return tf.stack(slopes, axis=1)

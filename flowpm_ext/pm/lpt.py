@@ -1,5 +1,7 @@
 """Initial conditions of particles by Lagrangian perturbation theory."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from flowpm_ext.core import checks
@@ -99,35 +101,58 @@ def _displaced(
     """Positions and momenta [batch, n, 3] for growth factors [..., 1]."""
     growth = tf.nest.map_structure(lambda x: cast(x, field.dtype)[..., None], growth)
     growth = tf.nest.map_structure(mesh.replicated, growth)
-    potential = _inverse_laplacian(field, mesh)
-    psi = -_vectors(kernels.gradient_field(mesh, potential, gradient_kernel))
-    displacement, momentum = growth.first * psi, growth.first_momentum * psi
+    potential = _potential_of(field, mesh)
+    psi = [kernels.gradient_field(mesh, potential, gradient_kernel)]
     if order == 2:
-        potential = _inverse_laplacian(_second_order_source(potential, mesh), mesh)
-        psi = _vectors(kernels.gradient_field(mesh, potential, gradient_kernel))
-        displacement += growth.second * psi
-        momentum += growth.second_momentum * psi
-    return mesh.lattice(field.dtype) + displacement, momentum
+        source = _second_order_source(potential, field - mesh.mean(field), mesh)
+        psi.append(kernels.gradient_field(mesh, _potential_of(source, mesh), gradient_kernel))
+    return mesh.alone(_moved)(psi, growth, mesh)
 
 
-def _inverse_laplacian(field: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+def _moved(
+    psi: Sequence[tf.Tensor], growth: Growth, mesh: AbstractMesh
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Positions and momenta for minus the first displacement and, if there is one, the second."""
+    first, *second = map(_vectors, psi)
+    displacement, momentum = -growth.first * first, -growth.first_momentum * first
+    for vectors in second:
+        displacement += growth.second * vectors
+        momentum += growth.second_momentum * vectors
+    return mesh.lattice(first.dtype) + displacement, momentum
+
+
+def _potential_of(field: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
     """Modes of the potential whose Laplacian is a field."""
-    modes = mesh.rfft3(field)
-    return scaled(modes, kernels.inverse_laplacian(mesh, field.dtype))
+    return mesh.alone(_unlaplaced)(mesh.rfft3(field), mesh)
 
 
-def _second_order_source(potential: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+def _unlaplaced(modes: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
+    return scaled(modes, kernels.inverse_laplacian(mesh, modes.dtype.real_dtype))
+
+
+def _second_order_source(
+    potential: tf.Tensor, laplacian: tf.Tensor, mesh: AbstractMesh
+) -> tf.Tensor:
     """Sum over i < j of phi,ii phi,jj - phi,ij**2, [batch, *mesh.local_shape]."""
-    real = potential.dtype.real_dtype
-    squared = [unfolded(-(k**2), real) for k in mesh.wavenumbers()]
-    k = [unfolded(k, real) for k in fourier.odd(mesh.wavenumbers())]
-    xx, yy, zz = (_multiplied(potential, factor, mesh) for factor in squared)
-    mixed = sum(_multiplied(potential, k[i] * k[j], mesh) ** 2 for i, j in ((0, 1), (0, 2), (1, 2)))
-    return xx * yy + (xx + yy) * zz - mixed
+
+    def curvature(i: int, j: int) -> tf.Tensor:
+        return mesh.irfft3(mesh.alone(_curved)(potential, i, j, mesh))
+
+    xx, yy, *mixed = (curvature(*axes) for axes in ((0, 0), (1, 1), (0, 1), (0, 2), (1, 2)))
+    return mesh.alone(_minors)(xx, yy, laplacian, *mixed)
 
 
-def _multiplied(modes: tf.Tensor, factor: tf.Tensor, mesh: AbstractMesh) -> tf.Tensor:
-    return mesh.irfft3(scaled(modes, factor))
+def _curved(modes: tf.Tensor, i: int, j: int, mesh: AbstractMesh) -> tf.Tensor:
+    """Modes of the second derivative along two axes."""
+    k = mesh.wavenumbers() if i == j else fourier.odd(mesh.wavenumbers())
+    along_i, along_j = (unfolded(k[axis], modes.dtype.real_dtype) for axis in (i, j))
+    return scaled(modes, -along_i * along_j)
+
+
+def _minors(xx: tf.Tensor, yy: tf.Tensor, laplacian: tf.Tensor, *mixed: tf.Tensor) -> tf.Tensor:
+    """Sum of the principal minors of order 2 of a symmetric matrix that has this trace."""
+    zz = laplacian - xx - yy
+    return xx * yy + (xx + yy) * zz - sum(x**2 for x in mixed)
 
 
 def _vectors(field: tf.Tensor) -> tf.Tensor:

@@ -38,7 +38,7 @@ def inputs(dtype, processes=None):
     return [tf.constant(x, dtype) for x in flat]
 
 
-def operations(mesh):
+def operations(mesh, dtype):
     """Operations by name: a function, and which it takes of field, position and weight."""
 
     def squared_modes(field):
@@ -55,17 +55,22 @@ def operations(mesh):
     def scaled_by_its_sum(field):
         return field[..., 0] * mesh.replicated(mesh.sum(field, axis=(0, 1, 2, 3))[0])
 
+    def once(wide):
+        """A wide part folded, where each cell counts once however many hold it."""
+        copies = mesh.folded(mesh.widened(tf.ones([1, *mesh.local_shape, 1], dtype)))
+        return mesh.folded(wide) / copies
+
     return {
         "squared_modes": (squared_modes, "f"),
         "moved": (moved, "f"),
-        "roll": (lambda f: mesh.roll(f[..., 0], 2, 0), "f"),
-        "roll_back": (lambda f: mesh.roll(f[..., 0], -1, 0), "f"),
-        "roll_aside": (lambda f: mesh.roll(f[..., 0], 2, 1), "f"),
+        "differences": (lambda f: mesh.differences(f[..., 0]), "f"),
+        "wide_differences": (lambda f: once(mesh.differences(f[..., 0], is_wide=True)), "f"),
+        "widened": (lambda f: once(mesh.widened(f)), "f"),
         "paint": (mesh.paint, "p"),
         "paint_vectors": (mesh.paint, "pw"),
         "readout": (lambda f, p: mesh.readout(f[..., 0], p), "fp"),
         "readout_vectors": (mesh.readout, "fp"),
-        "slopes": (mesh.slopes, "fpw"),
+        "slopes": (lambda f, p, w: mesh.slopes(mesh.widened(f), p, w), "fpw"),
         "mean": (lambda f: mesh.mean(f[..., 0]) * f[..., 1], "f"),
         "scaled_by_its_sum": (scaled_by_its_sum, "f"),
     }
@@ -78,7 +83,7 @@ def each_operation(mesh, dtype, processes=None):
     @tf.function(autograph=False)
     def run():
         found = {"white_noise": mesh.white_noise(3, 2, dtype), "lattice": mesh.lattice(dtype)}
-        for name, (function, takes) in operations(mesh).items():
+        for name, (function, takes) in operations(mesh, dtype).items():
             arguments = [given[letter] for letter in takes]
             with tf.GradientTape() as tape:
                 tape.watch(arguments)
@@ -99,12 +104,15 @@ def adjoint_products(mesh, dtype, processes=None):
     linear = {
         "rfft3": (mesh.rfft3, scalar),
         "irfft3": (mesh.irfft3, mesh.rfft3(scalar**2)),
-        "roll": (lambda x: mesh.roll(x, 1, 0), scalar),
+        "differences": (mesh.differences, scalar),
+        "wide_differences": (lambda x: mesh.differences(x, True), scalar),
+        "widened": (mesh.widened, field),
+        "folded": (mesh.folded, mesh.widened(scalar)),
         "paint": (lambda x: mesh.paint(position, x), mass),
         "paint_vectors": (lambda x: mesh.paint(position, x), weight),
         "readout": (lambda x: mesh.readout(x, position), scalar),
         "readout_vectors": (lambda x: mesh.readout(x, position), field),
-        "slopes": (lambda x: mesh.slopes(x, position, weight), field),
+        "slopes": (lambda x: mesh.slopes(mesh.widened(x), position, weight), field),
     }
 
     def product(a, b):
@@ -232,9 +240,13 @@ def mesh_of(task, processes):
     on_shape = ("each_operation", "adjoint_products", "transforms")
     shape, window, halo = SHAPE if task in on_shape else SIDE, "cic", 2
     if task == "large_simulation":
-        shape, window, halo = 64, "tsc", None
+        shape, window = 64, "tsc"
     if processes is None:
         return LocalMesh(shape, window)
+    if processes.size == 4:
+        halo = 5  # beyond the neighbours' slabs of two planes
+    if task == "large_simulation":
+        halo = None
     return ShardedMesh(shape, window, processes=processes, halo=halo)
 
 
