@@ -60,8 +60,8 @@ IN_NODE, BETWEEN_NODES, PER_NODE = 450e9, 50e9, 8
 # axes and two transpositions each; differences and products of the modes. A force and its reverse
 # pass paint four channels and read seven.
 MOVED, MOVED_REVERSE = 8 * 64 + 24 * 32 + 2 * 5 * 8 + 60, 32 * 64 + 56 * 32 + 4 * 5 * 8 + 200
-# And for each cell of the halo: a mesh of four numbers is cleared, added to and folded, three slopes
-# are made of one potential; in the reverse pass five channels more are painted, made or joined.
+# And for each cell of the halo: a mesh of four numbers is cleared, added to and folded, and slopes
+# are made of a potential; in the reverse pass five channels more are painted, made or joined.
 MOVED_HALO, MOVED_HALO_REVERSE = 3 * 16 + 16, 3 * 16 + 16 + 5 * 16
 # Numbers that a process has at once for each of its particles, as measured by this program.
 KEPT, KEPT_REVERSE = 90, 225
