@@ -185,7 +185,7 @@ def _write_planes(path: pathlib.Path, planes: LensPlanes, about: Mapping[str, An
     shape = {name: float(getattr(planes, name)) for name in ("thickness", "side")}
     hdf5.write(
         path, KIND_OF_PLANES, FORMAT_VERSION,
-        {"overdensity": (density, {}), "chi": (planes.chi.numpy(), {})},
+        {"overdensity": (density, {}), "chi": (np.asarray(planes.chi), {})},
         shape | {"about": json.dumps(about)},
     )  # fmt: skip
 

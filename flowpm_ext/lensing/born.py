@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from flowpm_ext.core.compile import compiled
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.compile import compiled, folded
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.bias import Bias, as_bias
 from flowpm_ext.cosmology.parameters import Cosmology, require_cosmology
@@ -62,17 +62,24 @@ def born(
     rays.check_field(cosmo, planes, nz, field_size_deg, num_pixels, supersampling, max_repeats)
     bias = None if ia_bias is None else as_bias(ia_bias, "ia_bias")
     weights = _weights(cosmo, tuple(nz), planes.chi, planes.thickness, bias)
-    place = distances.transverse(cosmo.columns(), planes.chi)
+    place = _places(cosmo, planes.chi)
     theta = rays.angles(field_size_deg, num_pixels, supersampling, planes.overdensity.dtype)
     return _maps(planes, weights, place, theta, num_pixels, supersampling)
 
 
+@folded
+def _places(cosmo: Cosmology, chi: TensorLike) -> tf.Tensor:
+    """Transverse distances (Mpc/h), [..., num_planes]."""
+    return distances.transverse(cosmo.columns(), chi)
+
+
+@folded
 @compiled
 def _weights(
     cosmo: Cosmology,
     nz: tuple[RedshiftDistribution, ...],
-    chi: tf.Tensor,
-    thickness: tf.Tensor,
+    chi: TensorLike,
+    thickness: TensorLike,
     ia_bias: Bias | None,
 ) -> tf.Tensor:
     """Convergence for each unit of overdensity, [..., num_planes, num_bins]."""
@@ -94,8 +101,8 @@ def _maps(
     """Maps from weights [..., num_planes, num_bins] and distances (Mpc/h) [..., num_planes]."""
     density = planes.overdensity
     num_planes, batch_size, num_bins = *density.shape[:2], weights.shape[-1]
-    distance = tf.broadcast_to(tf.cast(distance, density.dtype), [batch_size, num_planes])
-    weights = tf.cast(weights, density.dtype)
+    distance = tf.broadcast_to(cast(distance, density.dtype), [batch_size, num_planes])
+    weights = cast(weights, density.dtype)
     weights = tf.broadcast_to(weights, [batch_size, num_planes, num_bins])
     place = tf.transpose(distance)[..., None, None] * theta
     together = [num_planes * batch_size, -1, 2]

@@ -123,7 +123,8 @@ def light_cone(
         arguments += (alpha, tf.tile(band[None], [num_planes, 1]))
     sight = Sight(look, _boxes(a, num_boxes, rank=2), arguments)
     _, planes = run(boxes, state, stages, force, integrator, gradient, correction, sight)
-    return LensPlanes(planes[::-1], tf.constant(chi, cosmo.dtype), thickness, box_size)
+    chi = chi.astype(cosmo.dtype.as_numpy_dtype)
+    return LensPlanes(planes[::-1], chi, thickness, box_size)
 
 
 def _scale_factors(cosmo: Cosmology, chi: np.ndarray) -> tf.Tensor | np.ndarray:

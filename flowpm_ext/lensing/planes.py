@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext.core.seeds import fold
-from flowpm_ext.core.types import Structure, TensorLike, cast, floating, static
+from flowpm_ext.core.seeds import fold, standard_uniform
+from flowpm_ext.core.types import Structure, TensorLike, cast, floating, is_fixed, static
 from flowpm_ext.mesh import AbstractMesh, painting
 from flowpm_ext.pm.potential_descent import BandPassedGravity
 from flowpm_ext.pm.views import Look
@@ -34,6 +34,9 @@ class LensPlanes(Structure):
         chi: Comoving distances of the middle of the slabs (Mpc/h), shape [num_planes].
         thickness: Of a slab (Mpc/h), a scalar.
         side: Of a plane (Mpc/h), a scalar.
+
+    Distances that are no tensors stay arrays: what follows from them and from a cosmology of
+    numbers is then no part of a program.
     """
 
     overdensity: TensorLike
@@ -43,10 +46,12 @@ class LensPlanes(Structure):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overdensity", tf.convert_to_tensor(self.overdensity))
-        chi = cast(self.chi, floating(self.chi))
-        object.__setattr__(self, "chi", chi)
-        for name in ("thickness", "side"):
-            object.__setattr__(self, name, cast(getattr(self, name), chi.dtype))
+        dtype = floating(self.chi)
+        for name in ("chi", "thickness", "side"):
+            value = getattr(self, name)
+            is_number = is_fixed(value)
+            value = np.asarray(value, dtype.as_numpy_dtype) if is_number else cast(value, dtype)
+            object.__setattr__(self, name, value)
 
     @property
     def num_planes(self) -> int:
@@ -161,7 +166,7 @@ def orientations(
     number = tf.random.stateless_uniform(
         shape, fold(seed, 0), 0, len(TURNS), dtype=tf.int32, alg="philox"
     )
-    unit = tf.random.stateless_uniform([*shape, 3], fold(seed, 1), dtype=dtype, alg="philox")
+    unit = standard_uniform([*shape, 3], fold(seed, 1), dtype)
     turn = tf.gather(tf.gather(tf.constant(TURNS, dtype), number), crossing)
     shift = tf.gather(look.num_cells * unit, crossing)
     depth = (np.arange(num_planes) % look.num_slabs) * look.num_cells / look.num_slabs

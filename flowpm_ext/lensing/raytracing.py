@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from flowpm_ext.core.compile import compiled, unfolded
+from flowpm_ext.core.compile import compiled, folded, unfolded
 from flowpm_ext.core.gradients import recomputed
-from flowpm_ext.core.types import TensorLike
+from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.bias import Bias, as_bias
 from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS
@@ -119,12 +119,13 @@ class _Path(NamedTuple):
     aligned: tuple[tf.Tensor, ...]
 
 
+@folded
 @compiled
 def _path(
     cosmo: Cosmology,
     nz: tuple[RedshiftDistribution, ...],
-    chi: tf.Tensor,
-    thickness: tf.Tensor,
+    chi: TensorLike,
+    thickness: TensorLike,
     ia_bias: Bias | None,
 ) -> _Path:
     p = cosmo.columns()
@@ -169,7 +170,7 @@ def _traced(
     Returns:
         Maps [batch, num_bins, 2, ny, nx] and [batch, num_bins, 2, 2, ny, nx], y first.
     """
-    density, side = planes.overdensity, tf.cast(planes.side, planes.overdensity.dtype)
+    density, side = planes.overdensity, cast(planes.side, planes.overdensity.dtype)
     batch_size, num_rays = density.shape[1], theta.shape[0]
     num_bins = path.along_place.shape[-1]
     ranks = _Path(1, 1, 1, 1, 2, 2, (2,) * len(path.aligned))
@@ -220,7 +221,7 @@ def _passed(
 
 def _plane_first(x: tf.Tensor, batch_size: int, dtype: tf.DType, rank: int) -> tf.Tensor:
     """Numbers [num_planes, ...] of a rank, or a batch of them, as [num_planes, batch, ...]."""
-    x = tf.cast(x, dtype)
+    x = cast(x, dtype)
     x = tf.broadcast_to(x, [batch_size, *x.shape[-rank:]])
     return tf.transpose(x, [1, 0, *range(2, rank + 1)])
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.compile import folded
 from flowpm_ext.core.types import known
 from flowpm_ext.cosmology import distances
 from flowpm_ext.cosmology.expansion import HUBBLE_RADIUS, deeper
@@ -60,6 +61,7 @@ def check_bins(nz: Sequence[RedshiftDistribution]) -> None:
         )  # fmt: skip
 
 
+@folded
 def sources_of(cosmo: Cosmology, nz: Sequence[RedshiftDistribution]) -> list[Sources]:
     """The sources of each bin.
 

@@ -127,7 +127,7 @@ def test_cosmologies_decide_the_number_of_maps():
 
 
 def test_fine_pixels_are_told_and_a_sharpening_is_heard():
-    few = SMALL | {"box_size": 150.0, "num_planes": 9}
+    few = SMALL | {"box_size": 150.0, "num_planes": 9, "batch_size": 8}
     with pytest.warns(FinePixelWarning, match=r"19 arcmin .* force \(9.4 Mpc/h\) .*`sharpening`"):
         blunt = convergence_maps(COSMO, NZ[:1], 5.0, 16, **few)
     with warnings.catch_warnings():
@@ -135,6 +135,7 @@ def test_fine_pixels_are_told_and_a_sharpening_is_heard():
         sharpening = Sharpening(alpha=0.1, k_long=0.01, k_short=0.5)
         sharp = convergence_maps(COSMO, NZ[:1], 5.0, 16, sharpening=sharpening, **few)
         convergence_maps(COSMO, NZ[:1], 5.0, 2, **few)
+    # 1.08 and 1.06 with two seeds; single maps scatter by .06.
     assert np.var(sharp) > 1.02 * np.var(blunt)
 
 

@@ -46,6 +46,16 @@ def test_two_halves_of_a_box_at_one_time_are_the_box():
     np.testing.assert_allclose((halves[0] + halves[1]) / 2, whole, atol=1e-12)
 
 
+def test_a_seed_means_one_light_cone_however_it_is_made():
+    look = Slab(3, 1, 8, 8)
+    expected = orientations(2, look, 3, tf.float64)
+    compiled = tf.function(orientations, jit_compile=True, autograph=False)
+    for made in (orientations(2, look, 3, tf.float32), compiled(2, look, 3, tf.float64)):
+        for ours, theirs in zip(made, expected, strict=True):
+            # Shifts of up to 8 cells in float32.
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
 def test_turns_are_all_symmetries_of_a_cube():
     assert len({turn.tobytes() for turn in TURNS}) == 48
     for turn in TURNS:
