@@ -24,6 +24,7 @@ from flowpm_ext.core.types import TensorLike
 from flowpm_ext.numerics.linalg import conjugate_gradients
 from priors.likelihood import GaussianLikelihood
 from priors.operators import AbstractLinearOperator, Convolution
+from priors.samplers.settings import noise_levels
 from priors.score import AbstractScore, LearnedScore
 
 NUM_LEVELS = 24
@@ -196,12 +197,7 @@ def _levels(score: AbstractScore, sigmas: Sequence[float] | None) -> np.ndarray:
     if sigmas is None:
         first = min(score.sigma_max, 10 * score.scale)
         return np.geomspace(first, min(max(score.sigma_min, 0.1 * score.scale), first), NUM_LEVELS)
-    sigmas = np.atleast_1d(np.asarray(sigmas, np.float64))
-    falls = sigmas.ndim == 1 and sigmas.size > 0 and bool(np.all(np.diff(sigmas) < 0))
-    checks.require(falls, "sigmas", "be one number or several that fall", sigmas)
-    fix = "It is the range that the score knows."
-    checks.in_range(sigmas, "sigmas", score.sigma_min, score.sigma_max, fix)
-    return sigmas
+    return noise_levels(score, sigmas)
 
 
 @compiled
