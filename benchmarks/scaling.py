@@ -63,8 +63,10 @@ MOVED, MOVED_REVERSE = 8 * 64 + 24 * 32 + 2 * 5 * 8 + 60, 32 * 64 + 56 * 32 + 4 
 # And for each cell of the halo: a mesh of four numbers is cleared, added to and folded, and slopes
 # are made of a potential; in the reverse pass five channels more are painted, made or joined.
 MOVED_HALO, MOVED_HALO_REVERSE = 3 * 16 + 16, 3 * 16 + 16 + 5 * 16
-# Numbers that a process has at once for each of its particles, as measured by this program.
-KEPT, KEPT_REVERSE = 90, 225
+# Numbers that a process has at once for each of its particles, as measured by this program, and
+# for each cell of its halo.
+KEPT, KEPT_REVERSE = 70, 190
+KEPT_HALO, KEPT_HALO_REVERSE = 12, 26
 
 
 def expected(size: int, num_devices: int, kind: str, halo: int, is_reverse: bool) -> dict:
@@ -84,11 +86,13 @@ def expected(size: int, num_devices: int, kind: str, halo: int, is_reverse: bool
     sent = sent_by_formula(size, num_devices, halo, is_reverse)
     moved = particles * (MOVED_REVERSE if is_reverse else MOVED)
     moved += 2 * halo * size**2 * (MOVED_HALO_REVERSE if is_reverse else MOVED_HALO)
+    kept = particles * (KEPT_REVERSE if is_reverse else KEPT)
+    kept += 2 * halo * size**2 * (KEPT_HALO_REVERSE if is_reverse else KEPT_HALO)
     rate = IN_NODE if num_devices <= PER_NODE else BETWEEN_NODES
     return {
         "work": moved / MEMORY_RATE[kind],
         "exchanges": sent / rate,
-        "memory": 4 * particles * (KEPT_REVERSE if is_reverse else KEPT),
+        "memory": 4 * kept,
     }
 
 

@@ -92,10 +92,11 @@ def simulate(
     )  # fmt: skip
     processes = processes or Processes()
     is_first, folder = processes.rank == 0, pathlib.Path(out)
-    needed = memory_needed(config, processes.size) * num_on_this_machine(processes)
-    mesh = LocalMesh(config.mesh)
+    mesh, width = LocalMesh(config.mesh), 0
     if processes.size > 1:
         mesh = ShardedMesh(config.mesh, processes=processes, halo=halo)
+        width = mesh.halo
+    needed = memory_needed(config, processes.size, width) * num_on_this_machine(processes)
     with contextlib.ExitStack() as stack:
         with together(processes):
             table = None if config.spectrum == "theory" else read_table(config.spectrum)
@@ -110,18 +111,19 @@ def simulate(
     return list(paths.values())
 
 
-def memory_needed(config: SimulationConfig, num_processes: int = 1) -> int:
+def memory_needed(config: SimulationConfig, num_processes: int = 1, halo: int = 0) -> int:
     """About the most memory that a simulation takes in each of its processes.
 
     Args:
         config: What to simulate.
         num_processes: How many share the run.
+        halo: Planes that each of them has on either side of its own.
 
     Returns:
         Bytes.
     """
     particles = config.mesh**3 // num_processes
-    cells = particles * config.force_mesh_factor**3
+    cells = (particles + 2 * halo * config.mesh**2) * config.force_mesh_factor**3
     size = tf.as_dtype(config.precision).size
     numbers = NUMBERS_PER_PARTICLE * particles + NUMBERS_PER_FORCE_CELL * cells
     return int(BASE_BYTES + size * numbers)

@@ -166,7 +166,7 @@ class Processes:
         References:
             Message Passing Interface Forum 1994, MPI: A Message-Passing Interface Standard.
         """
-        return self.all_to_all(_rows(tf.stop_gradient(x), self.size))
+        return self.all_to_all(_rows(*[tf.stop_gradient(x)] * self.size))
 
     def wait(self) -> None:
         """Return when all processes have called this."""
@@ -189,7 +189,7 @@ class Processes:
     def _over_links(self, up: tf.Tensor, down: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What comes from below and from above, pair by pair."""
         if self.size == 2:
-            both = self._from_partner(tf.stack([up, down]), self._links[0])
+            both = self._from_partner(_rows(up, down), self._links[0])
             return both[0], both[1]
         found = {}
         for link in self._links:
@@ -200,7 +200,7 @@ class Processes:
     def _from_partner(self, x: tf.Tensor, link: "_Group") -> tf.Tensor:
         """What the other of a pair sends in return for x."""
         other = link.ranks[1 - link.ranks.index(self.rank)]
-        return self._exchanged(_rows(x, 2), link)[int(self._slot_of(link, other))]
+        return self._exchanged(_rows(x, x), link)[int(self._slot_of(link, other))]
 
     def _swapped(self, x: tf.Tensor, group: "_Group") -> tf.Tensor:
         """All-to-all with rows in the order of the processes."""
@@ -277,13 +277,13 @@ class _Group:
         self.key, self.ranks = key, ranks
 
 
-def _rows(x: tf.Tensor, count: int) -> tf.Tensor:
-    """So many rows of the same numbers.
+def _rows(*rows: tf.Tensor) -> tf.Tensor:
+    """Numbers as rows, which may be the same ones.
 
-    Not `tf.stack([x, x])`: TensorFlow 2.21 optimises this to rows of the first output where x is
-    another output of an operation that has several, such as `tf.split`.
+    Not `tf.stack`: TensorFlow 2.21 optimises `tf.stack([x, x])` to rows of the first output where
+    x is another output of an operation that has several, such as `tf.split`.
     """
-    return tf.broadcast_to(x, tf.concat([[count], tf.shape(x)], axis=0))
+    return tf.concat([row[None] for row in rows], axis=0)
 
 
 def _place(strategy: tf.distribute.Strategy | None) -> tuple[int, int]:

@@ -120,7 +120,8 @@ class ShardedMesh(AbstractMesh):
 
     def spread(self, position: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
         with self._reached(position):
-            return _spread(position, weight, self)
+            wide = self._halo.wide_shape(self.local_shape)
+            return _spread(position, weight, wide, self._slab)
 
     def read(self, wide: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         return _read(wide, position, self._slab)
@@ -171,12 +172,13 @@ def _reach(position: tf.Tensor, slab: Slab) -> tf.Tensor:
 
 
 @kernel
-def _spread(position: tf.Tensor, weight: tf.Tensor | None, mesh: ShardedMesh) -> tf.Tensor:
+def _spread(
+    position: tf.Tensor, weight: tf.Tensor | None, sides: tuple[int, ...], slab: Slab
+) -> tf.Tensor:
     channels = [] if weight is None else weight.shape[2:].as_list()
-    sides = [*mesh._halo.wide_shape(mesh.local_shape), *channels]
-    empty = zeros([tf.shape(position)[0], *sides], position.dtype)
-    empty = tf.ensure_shape(empty, [position.shape[0], *sides])
-    return painting.paint(empty, mesh._slab.inside(position), weight, mesh.window)
+    empty = zeros([tf.shape(position)[0], *sides, *channels], position.dtype)
+    empty = tf.ensure_shape(empty, [position.shape[0], *sides, *channels])
+    return painting.paint(empty, slab.inside(position), weight, slab.window)
 
 
 @kernel

@@ -52,7 +52,7 @@ def nbody(
         integrator: "fastpm", "leapfrog" or "bullfrog"; `steps.plan` tells them apart.
         gradient: "adjoint" runs backwards in time, in memory that does not grow with the number
             of steps; "checkpoint" keeps the state at every step and repeats the forces, so that
-            no rounding is run backwards; "autodiff" keeps everything.
+            no rounding is run backwards; "autodiff" keeps everything, on one device.
         force_mesh_factor: Cells of the force mesh along one of these cells.
         gradient_kernel: Derivative of the potential, "finite_difference" or "spectral".
         window: How particles are spread and read, "cic" or "tsc".
@@ -120,6 +120,10 @@ def run(
         Feng et al. 2016, arXiv:1603.00476.
     """
     checks.one_of(gradient, "gradient", GRADIENTS)
+    checks.require(
+        gradient != "autodiff" or force.mesh.num_devices == 1,
+        "gradient", 'be "adjoint" or "checkpoint" on several devices', gradient,
+    )  # fmt: skip
     checks.one_of(integrator, "integrator", steps.INTEGRATORS)
     plan = steps.plan(cosmo, stages, integrator)
     if gradient == "adjoint":

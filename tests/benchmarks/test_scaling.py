@@ -20,7 +20,9 @@ class Traced(Processes):
         self._slots = {group.key: np.array(group.ranks) for group in (self._everyone, *self._links)}
 
 
-@pytest.mark.parametrize(("size", "num_processes", "halo"), [(8, 2, 3), (12, 3, 1), (8, 4, 2)])
+@pytest.mark.parametrize(
+    ("size", "num_processes", "halo"), [(8, 2, 3), (12, 3, 1), (8, 4, 2), (8, 4, 5)]
+)
 def test_bytes_are_those_of_the_formula(size, num_processes, halo):
     mesh = ShardedMesh(size, processes=Traced(num_processes, 1), halo=halo)
     force, x = Gravity(mesh), tf.zeros([1, size**3 // num_processes, 3])

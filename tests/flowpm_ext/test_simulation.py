@@ -242,6 +242,7 @@ def test_memory_is_asked_before_the_work(tmp_path, monkeypatch):
     # Measured: 6.7 GB for 256^3 particles.
     assert memory_needed(small) == pytest.approx(6.7e9, rel=0.15)
     assert memory_needed(fine) - memory_needed(small) == 4 * 12 * 256**3 * 7
+    assert memory_needed(small, 8, 16) - memory_needed(small, 8) == 4 * 12 * 256**2 * 32
 
 
 def test_stages_hold_the_snapshots():

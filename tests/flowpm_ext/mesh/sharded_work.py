@@ -223,6 +223,17 @@ def light_cone(mesh, dtype, processes=None):
     return run(mesh.white_noise(1, 1, dtype), tf.constant(1.0, dtype))
 
 
+def split(mesh, dtype, processes):
+    """What comes from the neighbours where both are sent one of several results, in a graph."""
+
+    @tf.function(autograph=False)
+    def run(x):
+        _, second = tf.split(x, 2)
+        return tf.stack(processes.to_neighbours(up=second, down=second))
+
+    return {"received": run(tf.constant([10.0 + processes.rank, 20.0 + processes.rank], dtype))}
+
+
 def refusals(mesh, dtype, processes):
     """What is said where a halo is too narrow, eagerly and in a graph."""
     position = mesh.lattice(dtype)[None] + tf.constant([2.5, 0.0, 0.0], dtype)

@@ -17,8 +17,9 @@ TASKS = {
     1: ["each_operation-float64", "adjoint_products-float64", "transforms-float64"],
     2: ["each_operation-float64", "adjoint_products-float64", "transforms-float64",
         "simulation-float32", "simulation-float64", "leapfrog-float64", "eager_steps-float64",
-        "light_cone-float64", "refusals-float32"],
-    4: ["each_operation-float64", "adjoint_products-float64", "transforms-float64"],
+        "light_cone-float64", "refusals-float32", "split-float64"],
+    4: ["each_operation-float64", "adjoint_products-float64", "transforms-float64",
+        "eager_steps-float64"],
 }  # fmt: skip
 LARGE = ["large_simulation-float32", "large_simulation-float64"]
 everywhere = pytest.mark.parametrize("num_processes", [1, 2, 4])
@@ -163,8 +164,9 @@ def test_simulation_and_its_gradient_are_those_of_numpy(results):
     assert np.sum(by_white * along) == pytest.approx((high - low) / (2 * step), rel=1e-5)
 
 
-def test_eager_calls_are_those_of_one_device(results):
-    parts = results(2, "eager_steps-float64")
+@pytest.mark.parametrize("num_processes", [2, 4])  # with halos within a slab and beyond it
+def test_eager_calls_are_those_of_one_device(results, num_processes):
+    parts = results(num_processes, "eager_steps-float64")
     for key, expected in on_one_device("eager_steps-float64").items():
         assert relative_rms(joined(parts, key, expected.shape), expected) < 1e-12, key
 
@@ -185,11 +187,23 @@ def test_all_processes_say_which_halo_is_needed(results):
         assert eager.startswith("ValueError") and graph.startswith("InvalidArgumentError")
 
 
+def test_neighbours_get_what_is_theirs_of_an_operation_with_several_results(results):
+    for rank, found in enumerate(results(2, "split-float64")):
+        np.testing.assert_array_equal(found["received"], [[21 - rank]] * 2)
+
+
 class Five(Processes):
     """Five processes to ask about, which do not talk."""
 
     def __init__(self):
         self.size, self.rank = 5, 0
+
+
+def test_differentiating_all_operations_of_a_run_is_refused_on_several_devices():
+    mesh = ShardedMesh(10, processes=Five())
+    state = fpm.ParticleState(tf.zeros([1, 200, 3]), tf.zeros([1, 200, 3]), 0.5)
+    with pytest.raises(ValueError, match='`gradient` must be "adjoint" or "checkpoint" on several'):
+        fpm.nbody(fpm.Planck15(), state, [0.5, 1.0], mesh, gradient="autodiff")
 
 
 def test_a_mesh_that_does_not_divide_is_refused_with_what_would():
