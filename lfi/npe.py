@@ -50,7 +50,7 @@ class NPE(Estimator):
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[str | ConditionalDensity] = "spline",
+        density: str | Sequence[str | ConditionalDensity] = "autoregressive",
         num_members: int | None = None,
         seed: int = 0,
         **options: Any,
