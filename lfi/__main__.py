@@ -97,8 +97,8 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     add("--output", metavar="FOLDER", required=True, help="folder for the estimator")
     add("--method", choices=("npe", "nle"), default="npe",
         help="posterior, or likelihood and chains; default: npe")  # fmt: skip
-    add("--density", metavar="NAME", help="spline, maf, coupling or mdn; default: that of "
-        "lfi.NPE or lfi.NLE")  # fmt: skip
+    add("--density", metavar="NAME", help="autoregressive, spline, maf, coupling or mdn; default: "
+        "that of lfi.NPE or lfi.NLE")  # fmt: skip
     add("--members", type=int, default=3, metavar="N", help="densities; default: 3")
     for side, text in (("low", "lower"), ("high", "upper")):
         add(f"--{side}", type=float, nargs="+", metavar="X",

@@ -14,17 +14,11 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, generator, integer_seed
 from flowpm_ext.core.types import TensorLike
 from flowpm_ext.nn import WeightAverage
-from lfi.density import ConditionalDensity, CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity
+from lfi.density import ConditionalDensity
 from lfi.member_files import MemberFiles
 from lfi.scored import ScoreTraining
 
 Callbacks = Sequence[keras.callbacks.Callback] | Callable[[int], Sequence[keras.callbacks.Callback]]
-DENSITIES: dict[str, Callable[..., ConditionalDensity]] = {
-    "mdn": MixtureDensity,
-    "maf": MaskedAutoregressiveFlow,
-    "coupling": lambda *args, **options: CouplingFlow(*args, "affine", **options),
-    "spline": CouplingFlow,
-}
 # Sharp densities want little, those that few simulations tell of want much; the weights of the
 # members say which it is.
 WEIGHT_DECAYS = (0.03, 0.3, 1.0)
@@ -215,25 +209,6 @@ class Ensemble:
             if count
         ]
         return tf.gather(tf.concat(parts, axis=0), rng.permutation(num))
-
-
-def make_density(kind: str, num_dims: int, num_context: int, **options: Any) -> ConditionalDensity:
-    """A density by its short name.
-
-    Args:
-        kind: "mdn", "maf", "coupling" or "spline".
-        num_dims: Components of y.
-        num_context: Components of the context.
-        **options: Of the density.
-
-    Returns:
-        The density, untrained.
-
-    Raises:
-        ValueError: If the name is unknown.
-    """
-    checks.one_of(kind, "density", tuple(DENSITIES))
-    return DENSITIES[kind](num_dims, num_context, **options)
 
 
 def stacking_weights(log_prob: TensorLike, num_rounds: int = 200) -> np.ndarray:

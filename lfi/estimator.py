@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike
-from lfi.density import ConditionalDensity
+from lfi.density import DENSITIES, ConditionalDensity, make_density
 from lfi.diagnostics.misspecification import (
     least_usual,
     misspecification,
     warn_if_misspecified,
 )
-from lfi.ensemble import DENSITIES, Ensemble, make_density, seed_keras
+from lfi.ensemble import Ensemble, seed_keras
 from lfi.prior import check_prior
 
 MOST_USUAL = 10_000  # simulations that say what data are like: a second or so
@@ -34,8 +34,8 @@ class Estimator:
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "spline", "maf", "coupling" or "mdn", several of them, which then go round among
-            the members, or a list of untrained densities.
+        density: "autoregressive", "spline", "maf", "coupling" or "mdn", several of them, which
+            then go round among the members, or a list of untrained densities.
         num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
             as there are names.
         seed: Of their weights and of the split of simulations.

@@ -33,9 +33,9 @@ class NLE(Estimator):
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "maf", "spline", "coupling" or "mdn", several of them, which then
-            go round among the members, or a list of untrained densities of the
-            data given the parameters.
+        density: "maf", "spline", "autoregressive", "coupling" or "mdn", several of them, which
+            then go round among the members, or a list of untrained densities of the data given
+            the parameters.
         num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
             as there are names.
         seed: Of their weights and of the split of simulations.

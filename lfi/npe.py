@@ -30,9 +30,10 @@ class NPE(Estimator):
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "spline", "maf", "coupling" or "mdn", several of them, which then
-            go round among the members, or a list of untrained densities of the
-            parameters given the data.
+        density: "autoregressive" (steps of splines, one parameter after another), "spline"
+            (coupling steps of splines), "maf", "coupling" or "mdn", several of them, which then
+            go round among the members, or a list of untrained densities of the parameters given
+            the data.
         num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
             as there are names.
         seed: Of their weights and of the split of simulations.
@@ -43,13 +44,13 @@ class NPE(Estimator):
 
     References:
         Papamakarios & Murray 2016, arXiv:1605.06376; Greenberg, Nonnenmacher & Macke 2019,
-        arXiv:1905.07488.
+        arXiv:1905.07488; Durkan et al. 2019, arXiv:1906.04032, for the density.
     """
 
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[str | ConditionalDensity] = "spline",
+        density: str | Sequence[str | ConditionalDensity] = "autoregressive",
         num_members: int | None = None,
         seed: int = 0,
         **options: Any,

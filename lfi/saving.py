@@ -13,8 +13,8 @@ from flowpm_ext import hdf5
 from flowpm_ext.core import checks
 from flowpm_ext.io import staged_folder
 from flowpm_ext.version import __version__
-from lfi.density import ConditionalDensity
-from lfi.ensemble import DENSITIES, Ensemble
+from lfi.density import DENSITIES, ConditionalDensity
+from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator, Round
 from lfi.nle import NLE
 from lfi.npe import NPE

@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from lfi.density import affine
-from lfi.density.flow import Flow
+from lfi.density.flow import TRANSFORMS, Flow, chosen_transform
 
 BOUND = 5.0  # of the logarithm of a scale
 
@@ -91,17 +90,21 @@ class MADE(keras.layers.Layer):
 
 
 class AutoregressiveStep(keras.layers.Layer):
-    """Each component less a shift and over a scale that those before it say.
+    """A move of each component as those before it say.
 
     Args:
         order: Place of each component in the order.
         num_context: Components of the context.
         hidden: Units of the hidden layers.
         activation: Of the hidden layers.
+        transform: "affine" or "spline".
+        num_pieces: Of a spline.
+        bound: Half the side of the box of a spline.
         **options: Of a Keras layer.
 
     References:
-        Papamakarios, Pavlakou & Murray 2017, arXiv:1705.07057.
+        Papamakarios, Pavlakou & Murray 2017, arXiv:1705.07057; Durkan et al. 2019,
+        arXiv:1906.04032.
     """
 
     def __init__(
@@ -110,11 +113,16 @@ class AutoregressiveStep(keras.layers.Layer):
         num_context: int,
         hidden: Sequence[int],
         activation: str,
+        transform: str,
+        num_pieces: int,
+        bound: float,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.order = np.asarray(order)
-        self.network = MADE(order, num_context, hidden, affine.NUM_PARAMETERS, activation)
+        chosen = chosen_transform(transform, num_pieces, bound, BOUND)
+        self.transform, self.bound, num_each = chosen
+        self.network = MADE(order, num_context, hidden, num_each, activation)
         self.built = True
 
     def forward(self, z: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -127,7 +135,7 @@ class AutoregressiveStep(keras.layers.Layer):
         Returns:
             Shape [batch, num_dims], and log |det| of the Jacobian, [batch].
         """
-        z, growth = affine.forward(z, self.network(z, seen), BOUND)
+        z, growth = self.transform.forward(z, self.network(z, seen), self.bound)
         return z, tf.reduce_sum(growth, axis=-1)
 
     def inverse(self, z: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
@@ -142,8 +150,10 @@ class AutoregressiveStep(keras.layers.Layer):
         """
         y = tf.zeros_like(z)
         for place in range(self.order.size):
-            found = affine.inverse(z, self.network(y, seen), BOUND)
-            y = tf.where(self.order == place, found, y)
+            one = int(np.flatnonzero(self.order == place)[0])
+            parameters = self.network(y, seen)[:, one]
+            found = self.transform.inverse(z[:, one], parameters, self.bound)
+            y = tf.where(self.order == place, found[:, None], y)
         return y
 
 
@@ -151,7 +161,8 @@ class AutoregressiveStep(keras.layers.Layer):
 class MaskedAutoregressiveFlow(Flow):
     """Steps in which each component depends on those before it, in orders that alternate.
 
-    Its density takes one pass, a draw as many as there are components.
+    Its density takes one pass, a draw as many as there are components. Components are never mixed,
+    so that with splines it easily learns several modes along each, and edges of boxes.
 
     Args:
         num_dims: Components of y.
@@ -159,13 +170,17 @@ class MaskedAutoregressiveFlow(Flow):
         num_steps: Steps.
         hidden: Units of the hidden layers of each.
         activation: Of the hidden layers.
+        transform: "affine" or "spline" (monotone rational-quadratic).
+        num_pieces: Pieces of a spline.
+        bound: Half the side of the box of splines, in standard deviations of y.
         **options: Of `ConditionalDensity`.
 
     Raises:
-        ValueError: If a number is not a positive integer.
+        ValueError: If `transform` is unknown or a number is not positive.
 
     References:
-        Papamakarios, Pavlakou & Murray 2017, arXiv:1705.07057.
+        Papamakarios, Pavlakou & Murray 2017, arXiv:1705.07057; Durkan et al. 2019,
+        arXiv:1906.04032.
     """
 
     def __init__(
@@ -175,21 +190,31 @@ class MaskedAutoregressiveFlow(Flow):
         num_steps: int = 5,
         hidden: Sequence[int] = (50, 50),
         activation: str = "tanh",
+        transform: str = "affine",
+        num_pieces: int = 8,
+        bound: float = 5.0,
         **options: Any,
     ) -> None:
         super().__init__(num_dims, num_context, **options)
-        checks.positive_integers(num_steps=num_steps)
-        self.num_steps, self.hidden, self.activation = num_steps, hidden, activation
+        checks.one_of(transform, "transform", TRANSFORMS)
+        checks.positive_integers(num_steps=num_steps, num_pieces=num_pieces)
+        checks.positive(bound, "bound")
+        self._config = {
+            "num_steps": num_steps,
+            "hidden": list(hidden),
+            "activation": activation,
+            "transform": transform,
+            "num_pieces": num_pieces,
+            "bound": bound,
+        }
         order = np.arange(num_dims)
         self.steps = [
-            AutoregressiveStep(order[::sign], num_context, hidden, activation)
+            AutoregressiveStep(
+                order[::sign], num_context, hidden, activation, transform, num_pieces, bound
+            )
             for sign in [1 if step % 2 == 0 else -1 for step in range(num_steps)]
         ]
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "num_steps": self.num_steps,
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-        }
+        return super().get_config() | self._config

@@ -8,11 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from lfi.density import affine, spline
-from lfi.density.flow import Flow
+from lfi.density.flow import TRANSFORMS, Flow, chosen_transform
 
 BOUND = 3.0  # of the logarithm of a scale
-TRANSFORMS = ("spline", "affine")
 
 
 class CouplingStep(keras.layers.Layer):
@@ -50,11 +48,8 @@ class CouplingStep(keras.layers.Layer):
     ) -> None:
         super().__init__(**options)
         self.num_still = num_dims // 2
-        if transform == "affine":
-            self.transform, self.bound, self.num_each = affine, BOUND, affine.NUM_PARAMETERS
-        else:
-            self.transform, self.bound = spline, bound
-            self.num_each = spline.num_parameters(num_pieces)
+        chosen = chosen_transform(transform, num_pieces, bound, BOUND)
+        self.transform, self.bound, self.num_each = chosen
         self.mixing = np.asarray(mixing, np.float32)
         layers = [keras.layers.Dense(width, activation=activation) for width in hidden]
         outputs = (num_dims - self.num_still) * self.num_each

@@ -1,11 +1,39 @@
 """Densities made of invertible steps from y to normal numbers."""
 
+from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
 from flowpm_ext.core.seeds import stateless_seed
+from lfi.density import affine, spline
 from lfi.density.base import ConditionalDensity, normal_log_prob
+
+TRANSFORMS = ("spline", "affine")  # of one component by what a network says
+
+
+def chosen_transform(
+    name: str, num_pieces: int, box: float, scale_bound: float
+) -> tuple[ModuleType, float, int]:
+    """How a component moves.
+
+    Args:
+        name: "spline" or "affine".
+        num_pieces: Of a spline.
+        box: Half the side of the box of a spline.
+        scale_bound: Of the logarithm of an affine scale.
+
+    Returns:
+        Module with `forward` and `inverse`, the bound that these take, and how many numbers
+        describe a move.
+
+    References:
+        Durkan et al. 2019, arXiv:1906.04032; Dinh, Sohl-Dickstein & Bengio 2016,
+        arXiv:1605.08803.
+    """
+    if name == "affine":
+        return affine, scale_bound, affine.NUM_PARAMETERS
+    return spline, box, spline.num_parameters(num_pieces)
 
 
 class Flow(ConditionalDensity):

@@ -11,6 +11,9 @@ from lfi.density import CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity, 
 KINDS = {
     "mixture": MixtureDensity,
     "autoregressive": MaskedAutoregressiveFlow,
+    "spline autoregressive": lambda *args, **options: MaskedAutoregressiveFlow(
+        *args, transform="spline", **options
+    ),
     "affine coupling": lambda *args, **options: CouplingFlow(*args, "affine", **options),
     "spline coupling": CouplingFlow,
 }
@@ -236,6 +239,11 @@ def test_spline_is_continuous_with_its_slope():
         (lambda: MixtureDensity(1, 1, num_components=0), "`num_components` must be"),
         (lambda: MaskedAutoregressiveFlow(1, 1, num_steps=0), "`num_steps` must be"),
         (lambda: CouplingFlow(1, 1, "quadratic"), "`transform` must be one of"),
+        (
+            lambda: MaskedAutoregressiveFlow(1, 1, transform="quadratic"),
+            "`transform` must be one of",
+        ),
+        (lambda: MaskedAutoregressiveFlow(1, 1, bound=0.0), "`bound` must be positive"),
         (lambda: CouplingFlow(1, 1, bound=-1.0), "`bound` must be positive"),
         (lambda: CouplingFlow(1, 1, low=[0.0]), "`low` must come with `high`"),
         (lambda: CouplingFlow(2, 1, low=[0.0], high=[1.0]), r"`low` must have shape \[2\]"),
