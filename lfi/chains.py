@@ -191,7 +191,10 @@ class Chains:
         if self.bounds is None:
             files.pop().unlink(missing_ok=True)  # of other draws
             return files
-        lines = (f"{name} {low!r} {high!r}\n" for name, (low, high) in self._ranges().items())
+        lines = (
+            f"{name} {' '.join('N' if end is None else repr(end) for end in ends)}\n"
+            for name, ends in self._ranges().items()
+        )
         files[2].write_text("".join(lines), "utf-8")
         return files
 
@@ -237,11 +240,12 @@ class Chains:
         return [name + "*" * (number >= first) for number, name in enumerate(self.names)]
 
     def _ranges(self) -> dict[str, list[float]]:
-        """Bounds by name, of parameters that have them."""
+        """Bounds by name, of parameters that have any; None where there is none on a side."""
         if self.bounds is None:
             return {}
         pairs = zip(self.names, self.bounds.tolist(), strict=True)
-        return {name: pair for name, pair in pairs if np.all(np.isfinite(pair))}
+        ends = {name: [x if np.isfinite(x) else None for x in pair] for name, pair in pairs}
+        return {name: pair for name, pair in ends.items() if pair != [None, None]}
 
 
 def default_label(name: str) -> str:

@@ -27,6 +27,8 @@ class LensPlanes(Structure):
     """Matter between here and the sources, in slabs of equal thickness; the nearest comes first.
 
     Planes are periodic. The observer looks along their normal, through the middle of each.
+    Distances that are no tensors stay arrays: what follows from them and from a cosmology of
+    numbers is then no part of a program.
 
     Attributes:
         overdensity: Mean overdensity of each slab along the line of sight, shape
@@ -34,9 +36,6 @@ class LensPlanes(Structure):
         chi: Comoving distances of the middle of the slabs (Mpc/h), shape [num_planes].
         thickness: Of a slab (Mpc/h), a scalar.
         side: Of a plane (Mpc/h), a scalar.
-
-    Distances that are no tensors stay arrays: what follows from them and from a cosmology of
-    numbers is then no part of a program.
     """
 
     overdensity: TensorLike

@@ -75,6 +75,9 @@ class MADE(keras.layers.Layer):
         for width in hidden:
             # Units that know places up to theirs; the last component is known by none.
             places = np.arange(width) % order.size - 1
+            if width < order.size:
+                # Spread, so that the last components are told of something too.
+                places = np.round(np.linspace(-1, order.size - 2, width))
             mask = before[:, None] <= places
             self.layers.append(MaskedDense(mask, activation))
             before = places

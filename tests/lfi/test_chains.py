@@ -88,6 +88,13 @@ def test_getdist_text_has_its_columns(chains, tmp_path):
     np.testing.assert_array_equal(np.loadtxt(files[0])[:, :2], [[1, 0]] * 300)
 
 
+def test_bounds_on_one_side_are_told_to_getdist(tmp_path):
+    bounds = [[0, np.inf], [-np.inf, 1], [-np.inf, np.inf]]
+    chains = Chains(np.full([4, 3], 0.5), ["a", "b", "c"], bounds=bounds)
+    *_, ranges = chains.write_getdist(tmp_path / "run")
+    assert ranges.read_text().splitlines() == ["a 0.0 N", "b N 1.0"]
+
+
 def test_getdist_is_given_what_it_takes(chains, monkeypatch):
     stand_in = types.SimpleNamespace(MCSamples=lambda **options: options)
     monkeypatch.setitem(sys.modules, "getdist", stand_in)

@@ -1,5 +1,7 @@
 """Conditional densities: they integrate to one, invert, and find densities that are known."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 from scipy import stats
 
 from lfi.density import CouplingFlow, MaskedAutoregressiveFlow, MixtureDensity, spline
+from lfi.density.autoregressive import MADE
 
 KINDS = {
     "mixture": MixtureDensity,
@@ -121,6 +124,13 @@ def test_autoregressive_step_knows_only_what_came_before():
         assert np.all(slopes[later] == 0)
         assert np.all(slopes[~later] > 0)
         assert np.all(np.abs(tape.batch_jacobian(shift, seen)).sum(0) > 0)
+
+
+def test_a_narrow_autoregressive_step_forgets_no_component():
+    made = MADE(np.arange(30), 1, hidden=(8, 8), num_outputs=1)
+    reached = functools.reduce(np.matmul, [layer.mask for layer in made.layers])
+    assert np.all(np.tril(reached[:30]) == 0)  # nothing of what comes later, or of themselves
+    assert np.all(np.any(reached[:29] > 0, axis=1))  # each is known by one that comes later
 
 
 def test_mixture_is_that_of_scipy():
