@@ -165,12 +165,29 @@ def inside(theta: TensorLike, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     References:
         IEEE 754, for what is the next number to a bound.
     """
+    return np.clip(np.asarray(theta, np.float32), *innermost(low, high))
+
+
+def innermost(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The nearest to the bounds where maps to the real line have a value.
+
+    Args:
+        low: Lower bounds, [num_parameters]; infinite for none.
+        high: Upper bounds.
+
+    Returns:
+        A millionth of the width from the lower and from the upper bounds, [2, num_parameters],
+        float32.
+
+    References:
+        IEEE 754, for what is the next number to a bound.
+    """
     width = np.where(np.isfinite(high - low), high - low, 0)
     ends = []
     for bound, sign in ((low, 1), (high, -1)):
         next_to = 4 * np.spacing(np.abs(np.where(np.isfinite(bound), bound, 0)))
         ends.append(bound + sign * np.maximum(1e-6 * width, next_to))
-    return np.clip(np.asarray(theta, np.float32), *np.asarray(ends, np.float32))
+    return np.asarray(ends, np.float32)
 
 
 def unconstrained(prior: Any) -> tfp.bijectors.Bijector:

@@ -249,6 +249,7 @@ class Compressor(OwnLoss, keras.Model):
         rule = "be 'vmim' or 'gnll' for a mutual information"
         checks.require(self.density is not None, "loss", rule, self.objective.kind)
         checks.require(len(x) == len(theta), "x", f"be as many as `theta`, {len(theta)}", len(x))
+        theta = self.objective.off_bounds(tf.cast(theta, tf.float32))
         value = self.density.log_prob(theta, self.compress(x, seed)).numpy().astype(np.float64)
         means = bootstrap(value[:, None], num_bootstrap, seed)
         return float(prior_entropy + value.mean()), float(means.std(ddof=1))

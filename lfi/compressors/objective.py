@@ -10,6 +10,7 @@ from flowpm_ext.core import checks
 from lfi.compressors.gaussian import GaussianAround
 from lfi.compressors.moments import Moments
 from lfi.density import ConditionalDensity, CouplingFlow
+from lfi.prior import innermost
 
 LOSSES = ("vmim", "gnll", "mse", "mae")
 
@@ -88,7 +89,7 @@ class Objective(keras.layers.Layer):
         self.check_width(theta)
         theta = tf.cast(theta, tf.float32)
         if self.density is not None:
-            return -self.density.log_prob(theta, summaries)
+            return -self.density.log_prob(self.off_bounds(theta), summaries)
         error = (theta - summaries) / self.scale
         return tf.reduce_mean(tf.abs(error) if self.kind == "mae" else error**2, axis=-1)
 
@@ -107,7 +108,7 @@ class Objective(keras.layers.Layer):
             checks.finite(part, "theta")
             plain.add(part)
             if self.kind == "vmim":
-                on_line.add(self.density.to_line(tf.cast(part, tf.float32))[0])
+                on_line.add(self.density.to_line(self.off_bounds(tf.cast(part, tf.float32)))[0])
         mean, scale = plain.result()
         checks.require(bool(np.all(scale > 0)), "theta", "vary in every component", scale)
         self.mean.assign(mean)
@@ -120,6 +121,21 @@ class Objective(keras.layers.Layer):
             checks.require(inside, "theta", "lie inside of the bounds `low` and `high`", scale)
             self.density.y_mean.assign(mean)
             self.density.y_scale.assign(scale)
+
+    def off_bounds(self, theta: tf.Tensor) -> tf.Tensor:
+        """Parameters where the density has a value: those on a bound, as designs have them, moved.
+
+        Args:
+            theta: Parameters, [batch, num_parameters].
+
+        Returns:
+            The same, with those on a bound of the density within it; others are left alone.
+        """
+        low, high = self.density.low, self.density.high
+        if low is None:
+            return theta
+        is_within = (theta >= low) & (theta <= high)
+        return tf.where(is_within, tf.clip_by_value(theta, *innermost(low, high)), theta)
 
     def check_width(self, theta: np.ndarray | tf.Tensor) -> None:
         """Refuse parameters of another shape.

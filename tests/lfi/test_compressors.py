@@ -69,6 +69,24 @@ def test_estimates_are_posterior_means(loss):
     assert np.all(error < 0.2 * np.sqrt(np.diag(COVARIANCE)))
 
 
+def test_parameters_on_a_bound_count_as_those_beside_it():
+    """A grid or a Sobol sequence has them, in training and among what is held out."""
+    found = []
+    for edge in (0.0, 1e-5):
+        theta = np.random.default_rng(0).uniform(size=(200, 1)).astype(np.float32)
+        theta[[0, -1]] = edge
+        x = np.concatenate([theta, theta**2], axis=1)
+        keras.utils.set_random_seed(0)
+        model = Compressor(keras.layers.Dense(4), 1, "vmim", low=[0.0], high=[1.0])
+        model.adapt(x, theta)
+        model.compile()
+        loss = model.evaluate(x[-20:], theta[-20:], verbose=0)
+        found.append([*np.atleast_1d(loss), *model.mutual_information(x, theta, 0.0)])
+    assert np.all(np.isfinite(found))
+    # Logits of the edge differ by 2.3, in one of 20 and in two of 200.
+    assert np.max(np.abs(np.diff(found, axis=0))) < 0.5
+
+
 def test_covariance_of_gnll_is_that_of_the_posterior():
     model = trained("gnll")
     x, _ = simulations(1, seed=1)
