@@ -30,10 +30,10 @@ class NPE(Estimator):
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "autoregressive" (steps of splines, one parameter after another), "spline"
-            (coupling steps of splines), "maf", "coupling" or "mdn", several of them, which then
-            go round among the members, or a list of untrained densities of the parameters given
-            the data.
+        density: "spline" (coupling steps of splines), "autoregressive" (the same for one
+            parameter after another, which suits several modes along the axes), "maf", "coupling"
+            or "mdn", several of them, which then go round among the members, or a list of
+            untrained densities of the parameters given the data.
         num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
             as there are names.
         seed: Of their weights and of the split of simulations.
@@ -50,7 +50,7 @@ class NPE(Estimator):
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[str | ConditionalDensity] = "autoregressive",
+        density: str | Sequence[str | ConditionalDensity] = "spline",
         num_members: int | None = None,
         seed: int = 0,
         **options: Any,
