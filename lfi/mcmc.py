@@ -232,10 +232,13 @@ class PosteriorSampler:
         theta = self.bijector.forward(u.reshape(-1, u.shape[-1])).numpy()
         shape = (len(u), len(importance_ess), -1, u.shape[-1])
         theta = np.swapaxes(theta.reshape(shape), 1, 2)  # [num_each, num_chains, num_obs, D]
-        flat = theta.reshape(-1, *theta.shape[2:])
-        flat = flat[rng.permutation(len(flat))[:num_samples]]
+        every = theta.reshape(-1, *theta.shape[2:])
+        flat = every[rng.permutation(len(every))[:num_samples]]
+        # The mean of some of the draws scatters about that of all, and that about the truth.
+        left_out = 1 - len(flat) / len(every)
+        ess = 1 / (left_out / len(flat) + 1 / effective_sample_size(theta))
         acceptance = chains.acceptance.reshape(len(importance_ess), -1).mean(axis=1)
-        return Draws(flat, r_hat(theta), effective_sample_size(theta), acceptance, importance_ess)
+        return Draws(flat, r_hat(theta), ess, acceptance, importance_ess)
 
 
 def _is_worth_more(r_hat: np.ndarray, samples: np.ndarray) -> bool:

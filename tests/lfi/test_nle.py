@@ -37,6 +37,13 @@ def test_posterior_is_the_known_one(task, estimator):
     assert [part.proposal for part in estimator.rounds] == ["prior", "narrow"]
 
 
+def test_few_draws_of_long_chains_are_worth_no_more_than_they_are(task, estimator):
+    posterior = estimator.posterior(task.draw(1, seed=7)[1][0])
+    assert len(posterior.sample(20)) == 20
+    # Chains have 25 draws at least; some of these are left out, and those are worth nothing.
+    assert np.all(posterior.ess < 22)
+
+
 def test_several_observations_at_once(task, estimator):
     x_obs = task.draw(3, seed=8)[1]
     posterior = estimator.posterior(x_obs, num_chains=10)
