@@ -26,11 +26,12 @@ from tqdm import tqdm
 
 import lfi
 from flowpm_ext.core.seeds import fold, standard_normal
-from flowpm_ext.cosmology import Planck15
+from flowpm_ext.cosmology import Planck15, angular_cl, probes
 from flowpm_ext.cosmology.redshift import histogram_nz
 from flowpm_ext.inference import sample_hmc
-from flowpm_ext.lensing import convergence, shear
+from flowpm_ext.lensing import convergence, pixel_factor, shear
 from flowpm_ext.nn import SmallCNN
+from flowpm_ext.numerics import fourier
 from flowpm_ext.stats import angular_power
 from lfi.compressors import Compressor
 from lfi.diagnostics import expected_coverage, misspecification
@@ -86,12 +87,23 @@ def mapped(gamma: tf.Tensor) -> tf.Tensor:
     return convergence(gamma * tf.complex(mask, 0.0)).e[..., None]
 
 
-def observed(kappa: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """What the survey makes of convergence maps [batch, num_pixels, num_pixels, 1]."""
-    kappa = tf.cast(kappa[..., 0], tf.float32)
-    reduced = (shear(kappa) / tf.complex(1 - kappa, 0.0))[:, :ny, :nx]
-    white = tf.unstack(standard_normal([2, len(kappa), ny, nx], seed))
+def observed(kappa: tf.Tensor, seed: tf.Tensor, y: int = 0, x: int = 0) -> tf.Tensor:
+    """What the survey, its corner at a pixel (y, x), makes of convergence [batch, side, side]."""
+    reduced = shear(kappa) / tf.complex(1 - kappa, 0.0)
+    reduced = reduced[:, y : y + ny, x : x + nx]
+    white = tf.unstack(standard_normal([2, tf.shape(kappa)[0], ny, nx], seed))
     return mapped(reduced + tf.complex(noise * white[0], noise * white[1]))
+
+
+# Galaxies tell the mean of a pixel; maps drawn from a spectrum hold values at points.
+ell = np.geomspace(10.0, 6e4, 200)
+cl = angular_cl.angular_cl(Planck15(), ell, [probes.WeakLensing(list(task.nz))])[0].numpy()
+factor = pixel_factor((ell, cl), num_pixels, pixel_size_arcmin)
+
+
+def pixel_means(points: tf.Tensor) -> tf.Tensor:
+    """Means of the pixels, [batch, num_pixels, num_pixels], of lognormal maps [..., 1]."""
+    return fourier.filter2(points[..., 0], tf.constant(factor, tf.float32))
 
 
 data = mapped(tf.constant(seen.shear[None], tf.complex64)).numpy()
@@ -107,7 +119,7 @@ ell_edges = np.geomspace(2 * shortest, 0.5 * 360 * 60 / pixel_size_arcmin, 9)
 
 
 def surveyed(number: tf.Tensor, maps: tf.Tensor, theta: tf.Tensor) -> tuple:
-    return observed(maps, fold(7, tf.cast(number, tf.int32))), theta
+    return observed(pixel_means(maps), fold(7, tf.cast(number, tf.int32))), theta
 
 
 def simulations(seed: int) -> tf.data.Dataset:

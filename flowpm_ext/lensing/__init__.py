@@ -5,6 +5,7 @@ from flowpm_ext.lensing.datasets import write_maps
 from flowpm_ext.lensing.lightcone import light_cone
 from flowpm_ext.lensing.maps import FinePixelWarning, convergence_maps
 from flowpm_ext.lensing.observe import observe
+from flowpm_ext.lensing.pixels import pixel_factor
 from flowpm_ext.lensing.planes import LensPlanes
 from flowpm_ext.lensing.raytracing import RayTracedMaps, multiplane
 from flowpm_ext.lensing.reading import MapDataset
@@ -37,6 +38,7 @@ __all__ = [
     "lognormal_shift",
     "multiplane",
     "observe",
+    "pixel_factor",
     "recombined",
     "shear",
     "write_maps",
