@@ -10,7 +10,7 @@
 # Monte Carlo.
 #
 # With the environment variable `FLOWPM_EXT_DATA` naming the folder described in `docs/data.md`
-# this is the real HST/COSMOS field (an estimated quarter of an hour on two cores); without it, a simulated
+# this is the real HST/COSMOS field (some 15 minutes, an estimate); without it, a simulated
 # survey that looks like it.
 #
 # **What is not modelled**: intrinsic alignments, errors of the redshifts and of the calibration of
