@@ -30,9 +30,9 @@ class NPE(Estimator):
 
     Args:
         prior: `BoxPrior`, or a TFP distribution of one vector of parameters.
-        density: "spline" (coupling steps of splines), "autoregressive" (the same for one
-            parameter after another, which suits several modes along the axes), "maf", "coupling"
-            or "mdn", several of them, which then go round among the members, or a list of
+        density: "autoregressive" (splines for one parameter after another, which suits several
+            modes along the axes), "spline" (coupling steps of them), "maf", "coupling" or "mdn",
+            several of them, which then go round among the members, or a list of
             untrained densities of the parameters given the data.
         num_members: Densities in the ensemble, where they are made here; 3 by default, or as many
             as there are names.
@@ -50,7 +50,7 @@ class NPE(Estimator):
     def __init__(
         self,
         prior: Any,
-        density: str | Sequence[str | ConditionalDensity] = "spline",
+        density: str | Sequence[str | ConditionalDensity] = "autoregressive",
         num_members: int | None = None,
         seed: int = 0,
         **options: Any,

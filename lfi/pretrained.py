@@ -101,7 +101,7 @@ def pretrain(options: argparse.Namespace) -> None:
         theta = task.prior.sample(options.simulations, fold(seed, 0)).numpy()
         maps = task.maps(theta, fold(seed, 1), progress=True)
         summaries = compressor.compress(maps, seed=seed)
-        estimator = NPE(task.prior, "spline", seed=seed).append_simulations(theta, summaries)
+        estimator = NPE(task.prior, seed=seed).append_simulations(theta, summaries)
         estimator.fit(batch_size=200, callbacks=[EpochBar()], verbose=0)
         save_estimator(estimator, place / ESTIMATOR)
     print(f"networks: {place}")

@@ -15,11 +15,15 @@ from flowpm_ext.nn import OwnLoss
 LOG_2PI = math.log(2 * math.pi)
 CHUNK = 50_000  # log densities at a time
 LEAST_SPREAD = 1e-6  # of numbers that vary, over their mean: about what float32 resolves
-EDGE = 0.005  # of all y, on each side: where bounded y are not predicted, near as bounds may be
+ON_BOUND = 2 / math.pi  # of the square: a normal distribution cut at its mean lies so far inside
 
 
 class LinearPrediction(keras.layers.Layer):
     """What a linear function of the context says of y, and how its errors go together.
+
+    Where y has bounds, the prediction bends and stays inside, over a width of its own error: about
+    as the mean of a normal distribution does that bounds cut off. A sharp edge there would leave a
+    density to undo it, just where posteriors that touch a bound need it to be right.
 
     Args:
         num_dims: Components of y.
@@ -35,26 +39,25 @@ class LinearPrediction(keras.layers.Layer):
 
         self.kernel = weight("kernel", "zeros", num_context, num_dims)
         self.bias = weight("bias", "zeros", num_dims)
-        self.least = weight("least", keras.initializers.Constant(-np.inf), num_dims)
-        self.most = weight("most", keras.initializers.Constant(np.inf), num_dims)
+        self.error = weight("error", "ones", num_dims)
         self.mixing = weight("mixing", keras.initializers.Identity(), num_dims, num_dims)
         self.built = True
 
-    def adapt(self, seen: tf.Tensor, y: tf.Tensor, is_bounded: np.ndarray) -> None:
+    def adapt(self, seen: tf.Tensor, y: tf.Tensor) -> None:
         """Least squares.
 
         Args:
             seen: Standardised context, [num, num_context].
             y: Shape [num, num_dims].
-            is_bounded: Whether a component of y has a bound, [num_dims].
         """
         seen, y = np.asarray(seen, np.float64), np.asarray(y, np.float64)
-        mean = np.mean(y, axis=0)
-        self.kernel.assign(np.linalg.lstsq(seen, y - mean, rcond=1e-6)[0])
+        mean, scale = np.mean(y, axis=0), np.std(y, axis=0)
+        kernel = np.linalg.lstsq(seen, y - mean, rcond=1e-6)[0]
+        self.kernel.assign(kernel)
         self.bias.assign(mean)
-        least, most = np.quantile(y, [EDGE, 1 - EDGE], axis=0)
-        self.least.assign(np.where(is_bounded, least, -np.inf))
-        self.most.assign(np.where(is_bounded, most, np.inf))
+        error = np.std(y - mean - seen @ kernel, axis=0)
+        # Where y is a linear function of the context there is no error to bend over.
+        self.error.assign(np.maximum(error, LEAST_SPREAD * scale))
 
     def decorrelate(self, error: tf.Tensor) -> None:
         """Learn the triangle that brings errors to unit covariance.
@@ -67,16 +70,30 @@ class LinearPrediction(keras.layers.Layer):
         self.mixing.assign(np.linalg.inv(root).T)
 
     def call(self, seen: tf.Tensor) -> tf.Tensor:
-        """The prediction.
+        """The prediction, as if there were no bounds.
 
         Args:
             seen: Standardised context, [batch, num_context].
 
         Returns:
-            Shape [batch, num_dims], inside of the bounds.
+            Shape [batch, num_dims].
         """
-        found = tf.matmul(seen, self.kernel) + self.bias
-        return tf.clip_by_value(found, self.least, self.most)
+        return tf.matmul(seen, self.kernel) + self.bias
+
+    def kept_positive(self, distance: tf.Tensor) -> tf.Tensor:
+        """The distance of a prediction to a bound, bent to be positive.
+
+        Args:
+            distance: Shape [batch, num_dims], negative beyond the bound.
+
+        Returns:
+            The same shape: the distance where it is many errors, error^2 / |distance| beyond.
+        """
+        bend = 4 * ON_BOUND * self.error**2
+        root = tf.sqrt(distance**2 + bend)
+        # Beyond the bound as a quotient, since the difference of the two rounds to nothing.
+        outside = bend / (root + tf.abs(distance))
+        return 0.5 * tf.where(distance > 0, distance + root, outside)
 
 
 class ConditionalDensity(OwnLoss, keras.Model):
@@ -147,7 +164,7 @@ class ConditionalDensity(OwnLoss, keras.Model):
         self._standardise("y", u)
         if self.prediction is not None:
             seen = self(context)
-            self.prediction.adapt(seen, y, self._is_bounded())
+            self.prediction.adapt(seen, y)
             rest = u - self._predicted(seen)
             self._standardise("y", rest)
             self.prediction.decorrelate((rest - self.y_mean) / self.y_scale)
@@ -164,14 +181,14 @@ class ConditionalDensity(OwnLoss, keras.Model):
         getattr(self, f"{name}_mean").assign(mean)
         getattr(self, f"{name}_scale").assign(scale)
 
-    def _is_bounded(self) -> np.ndarray:
-        if self.low is None:
-            return np.zeros(self.num_dims, bool)
-        return np.isfinite(self.low) | np.isfinite(self.high)
-
     def _predicted(self, seen: tf.Tensor) -> tf.Tensor:
         """The linear prediction, on the line."""
-        return self.to_line(self.prediction(seen))[0]
+        found = self.prediction(seen)
+        if self.low is None:
+            return found
+        distances = found - self.low, self.high - found
+        above, below = (self.prediction.kept_positive(distance) for distance in distances)
+        return self._logs(found, above, below)[0]
 
     def to_line(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """y without bounds, and the logarithm of what its volume grows by.
@@ -187,14 +204,17 @@ class ConditionalDensity(OwnLoss, keras.Model):
         """
         if self.low is None:
             return y, tf.zeros_like(y[..., 0])
-        above, below = y - self.low, self.high - y  # infinite where there is no bound
+        u, log_above, log_below = self._logs(y, y - self.low, self.high - y)
+        both = np.isfinite(self.low) & np.isfinite(self.high)
+        growth = np.log(np.where(both, self.high - self.low, 1.0)) - log_above - log_below
+        return u, tf.reduce_sum(growth, axis=-1)
+
+    def _logs(self, y: tf.Tensor, above: tf.Tensor, below: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """y on the line by its distances to the bounds, infinite if there is none; their logs."""
         has_low, has_high = np.isfinite(self.low), np.isfinite(self.high)
         log_above = tf.math.log(tf.where(has_low, above, 1.0))
         log_below = tf.math.log(tf.where(has_high, below, 1.0))
-        u = tf.where(has_low | has_high, log_above - log_below, y)
-        width = np.where(has_low & has_high, self.high - self.low, 1.0)
-        growth = np.log(width) - log_above - log_below
-        return u, tf.reduce_sum(growth, axis=-1)
+        return tf.where(has_low | has_high, log_above - log_below, y), log_above, log_below
 
     def from_line(self, u: tf.Tensor) -> tf.Tensor:
         """y from real numbers.

@@ -112,6 +112,46 @@ def test_density_that_begins_linear_stays_within_bounds():
         assert np.all((draws >= 0) & (draws <= 1))
 
 
+def test_linear_prediction_bends_at_bounds_as_a_cut_normal_does():
+    """Far inside it is the line; on a bound the mean of a normal distribution cut there."""
+    low, high = [0.0, 0.0, -np.inf], [1.0, np.inf, 1.0]
+    model = perturbed("mixture", 3, 1, low=low, high=high, linear=True)
+    prediction, error = model.prediction, 0.01
+    prediction.kernel.assign([[1.0, 1.0, 1.0]])
+    prediction.error.assign([error] * 3)
+    places = np.linspace(-0.2, 1.2, 281, dtype=np.float32)
+    found = model.from_line(model._predicted(places[:, None])).numpy()
+    # What is cut off moves the mean by about error^2 over the distance.
+    np.testing.assert_allclose(found[140], places[140], atol=2 * error**2 / 0.5)
+    np.testing.assert_allclose(found[-1, 1], 1.2, atol=1e-4)
+    np.testing.assert_allclose(found[0, 2], -0.2, atol=1e-3)
+    cut = stats.truncnorm.mean((0 - places) / error, np.inf, places, error)
+    np.testing.assert_allclose(found[:, 1], cut, rtol=0.45)  # ten orders of magnitude of density
+    np.testing.assert_allclose(found[40, :2], cut[40], rtol=0.02)
+    np.testing.assert_allclose(found[-41, [0, 2]], 1 - cut[40], atol=0.02 * cut[40])
+    on_line = model._predicted(places[:, None]).numpy()
+    assert np.all(np.isfinite(on_line))
+    assert np.all(np.diff(on_line, axis=0) > 0)
+
+
+def test_posterior_that_touches_a_bound_keeps_its_limit():
+    """theta uniform and x = theta + noise: a cut normal distribution, also for x beyond."""
+    rng = np.random.default_rng(0)
+    y = rng.uniform(size=(5000, 1))
+    context = (y + 0.1 * rng.normal(size=y.shape)).astype(np.float32)
+    keras.utils.set_random_seed(0)
+    model = CouplingFlow(1, 1, low=[0.0], high=[1.0], linear=True)
+    model.adapt(context, y)
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, 1500)))
+    model.fit(context, y, batch_size=100, epochs=30, verbose=0)
+    for x in (-0.1, -0.05, 0.0, 0.05, 0.5):
+        draws = model.sample(20_000, np.array([[x]], np.float32), seed=1).numpy().ravel()
+        exact = stats.truncnorm(-x / 0.1, (1 - x) / 0.1, x, 0.1)
+        # In standard deviations of the posterior: some 200 simulations lie within one of a bound.
+        error = (np.quantile(draws, [0.5, 0.95]) - exact.ppf([0.5, 0.95])) / exact.std()
+        np.testing.assert_allclose(error, 0, atol=0.3, err_msg=str(x))
+
+
 def test_autoregressive_step_knows_only_what_came_before():
     model = perturbed("autoregressive", 4, 2)
     z, seen = tf.constant(noise(3, 4)), tf.constant(noise(3, 2))
