@@ -13,7 +13,7 @@ import tensorflow as tf
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import fold, generator, integer_seed
 from flowpm_ext.core.types import TensorLike
-from flowpm_ext.nn import WeightAverage
+from flowpm_ext.nn import WeightAverage, seeded_layers, shuffled_batches
 from lfi.density import ConditionalDensity
 from lfi.member_files import MemberFiles
 from lfi.scored import ScoreTraining
@@ -131,13 +131,16 @@ class Ensemble:
                 decay = float(decays[number % len(decays)])
                 trained.compile(keras.optimizers.AdamW(learning_rate, decay, clipnorm=5.0))
                 more = callbacks(number) if callable(callbacks) else callbacks
-                # Keras shuffles by a generator of its own.
-                seed_keras(seed, number)
-                history = trained.fit(
-                    _rows(inputs, kept), y[kept], batch_size=batch_size, epochs=epochs,
-                    validation_data=(_rows(inputs, held), y[held]), verbose=verbose,
-                    callbacks=[*_callbacks(patience), *(more or ())],
-                ).history  # fmt: skip
+                batches, per_epoch = shuffled_batches(
+                    _rows((inputs, y), kept), batch_size, fold(seed, number)
+                )
+                with seeded_layers(integer_seed(seed, number)):
+                    history = trained.fit(
+                        batches, steps_per_epoch=per_epoch, shuffle=False, epochs=epochs,
+                        validation_data=_rows((inputs, y), held),
+                        validation_batch_size=batch_size, verbose=verbose,
+                        callbacks=[*_callbacks(patience), *(more or ())],
+                    ).history  # fmt: skip
                 if folder:
                     folder.keep(number, member, history)
             self.histories.append(history)
@@ -258,16 +261,6 @@ def _weights(held_out: np.ndarray) -> np.ndarray:
     weights = np.zeros(len(held_out))
     weights[is_fine] = stacking_weights(held_out[is_fine])
     return weights
-
-
-def seed_keras(seed: int, number: int) -> None:
-    """Start the generators of Keras anew.
-
-    Args:
-        seed: Of an ensemble.
-        number: Of a member.
-    """
-    keras.utils.set_random_seed(integer_seed(seed, number))
 
 
 def _callbacks(patience: int) -> list[keras.callbacks.Callback]:

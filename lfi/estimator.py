@@ -9,14 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
+from flowpm_ext.core.seeds import integer_seed
 from flowpm_ext.core.types import TensorLike
+from flowpm_ext.nn import seeded_layers
+from lfi.cloning import cloned
 from lfi.density import DENSITIES, ConditionalDensity, make_density
 from lfi.diagnostics.misspecification import (
     least_usual,
     misspecification,
     warn_if_misspecified,
 )
-from lfi.ensemble import Ensemble, seed_keras
+from lfi.ensemble import Ensemble
 from lfi.prior import check_prior
 
 MOST_USUAL = 10_000  # simulations that say what data are like: a second or so
@@ -100,8 +103,10 @@ class Estimator:
         if not whole.all():
             count = int(np.sum(~whole))
             text = f"{count} of {len(x)} simulations have NaN or infinite data and are left out."
+            text += self._about_failures(theta, whole)
             warnings.warn(text, UserWarning, stacklevel=2)
-        self._check_proposal(theta[whole], proposal)
+        # Of all: what failed was drawn from the proposal too.
+        self._check_proposal(theta, proposal)
         self.rounds.append(Round(int(whole.sum()), proposal))
         for name, new in (("theta", theta[whole]), ("x", x[whole])):
             old = getattr(self, name)
@@ -144,13 +149,14 @@ class Estimator:
         rule = "be given by `append_simulations` first"
         checks.require(self.theta is not None, "theta", rule, None)
         context, y = self._pairs()
-        members = self.density
-        if isinstance(members[0], str):
+        num = len(self.density)
+        if isinstance(self.density[0], str):
             fix = "Compress maps first, or give untrained densities with an `embedding`."
             received = f"data of shape {_shown(self.x.shape)}"
             is_flat = self.x.ndim == 2 or (self.embeds_data and "embedding" in self.options)
             checks.require(is_flat, "x", "be vectors", received, fix)
-            members = [self._member(context, y, number) for number in range(self.num_members)]
+            num = self.num_members
+        members = [self._member(context, y, number) for number in range(num)]
         ensemble = Ensemble(members).fit(
             context, y, epochs, batch_size, validation_split,
             callbacks=callbacks, seed=self.seed, verbose=verbose,
@@ -215,20 +221,26 @@ class Estimator:
         return {}
 
     def _member(self, context: np.ndarray, y: np.ndarray, number: int) -> ConditionalDensity:
-        seed_keras(self.seed, number)
+        """An untrained density; what was given is copied, or one training would change another."""
+        kind = self.density[number % len(self.density)]
         options = self._bounds() | self.options
         num_context, embedding = context.shape[1], options.get("embedding")
-        if embedding is not None:
-            # Each member has its own, or training one would change the others.
-            options["embedding"] = embedding = type(embedding).from_config(embedding.get_config())
-            num_context = embedding(context[:1]).shape[-1]
-        else:
-            options.setdefault("linear", self.is_linear_first)
-        kind = self.density[number % len(self.density)]
-        return make_density(kind, y.shape[1], num_context, **options)
+        with seeded_layers(integer_seed(self.seed, number)):
+            if not isinstance(kind, str):
+                return cloned(kind, "density", context[:1])
+            if embedding is not None:
+                options["embedding"] = embedding = cloned(embedding, "embedding", context[:1])
+                num_context = embedding(context[:1]).shape[-1]
+            else:
+                options.setdefault("linear", self.is_linear_first)
+            return make_density(kind, y.shape[1], num_context, **options)
 
     def _check_proposal(self, theta: np.ndarray, proposal: str) -> None:
         """Refuse what must not be learned from, or warn of it."""
+
+    def _about_failures(self, theta: np.ndarray, whole: np.ndarray) -> str:
+        """What failed simulations do to what is learned, after a space, or nothing."""
+        return ""
 
     def _checked_scores(self, scores: TensorLike) -> np.ndarray:
         scores = np.asarray(scores, np.float32)

@@ -41,8 +41,11 @@ class MemberFiles:
             # Names of Keras count on, whatever they are names of.
             config = {name: x for name, x in member.get_config().items() if name != "name"}
             of_member = mark.copy()
-            of_member.update(repr([type(member).__name__, config.pop("embedding", None) is None,
+            embedding, weights = config.pop("embedding", None), member.get_weights()
+            of_member.update(repr([type(member).__name__, _nameless(embedding),
                                    sorted(config.items())]).encode())  # fmt: skip
+            for weight in weights if embedding else ():
+                of_member.update(np.ascontiguousarray(weight).tobytes())
             self._marks.append(of_member.hexdigest())
 
     def keep(self, number: int, member: keras.Model, history: History) -> None:
@@ -84,3 +87,13 @@ class MemberFiles:
     def _paths(self, number: int) -> tuple[pathlib.Path, pathlib.Path]:
         start = self.folder / f"member_{number}"
         return start.with_suffix(".weights.h5"), start.with_suffix(".json")
+
+
+def _nameless(config: Any) -> Any:
+    """A configuration of Keras without the names it makes up."""
+    if isinstance(config, dict):
+        left_out = ("name", "registered_name", "build_config", "compile_config")
+        return {key: _nameless(value) for key, value in config.items() if key not in left_out}
+    if isinstance(config, list | tuple):
+        return [_nameless(part) for part in config]
+    return config

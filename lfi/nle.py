@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy.stats import ks_2samp
 
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import stateless_seed
@@ -20,6 +21,7 @@ from lfi.prior import check_prior
 
 NUM_PROBES = 1000  # draws of another prior that must lie in that of the simulations
 FEW_POINTS = 50  # of a population
+BY_CHANCE = 1e-3  # of failures that do not depend on parameters, for each of these
 
 
 class ChainWarning(UserWarning):
@@ -120,6 +122,10 @@ class NLE(Estimator):
             num = check_prior(prior)
             rule = f"have {self.num_parameters} parameters"
             checks.require(num == self.num_parameters, "prior", rule, num)
+            mine, theirs = (getattr(one, "names", None) for one in (self.prior, prior))
+            if mine is not None and theirs is not None:
+                rule = f"name parameters as simulations did, {list(mine)}"
+                checks.require(list(mine) == list(theirs), "prior", rule, list(theirs))
             drawn = prior.sample(NUM_PROBES, seed=stateless_seed(0))
             beyond = int(np.sum(~np.isfinite(self.prior.log_prob(drawn))))
             received = f"{beyond} of {NUM_PROBES} draws beyond"
@@ -127,6 +133,19 @@ class NLE(Estimator):
             checks.require(beyond == 0, "prior", rule, received)
             sampler = PosteriorSampler(sampler.log_likelihood, prior)
         return SampledPosterior(sampler, x_obs, options)
+
+    def _about_failures(self, theta: np.ndarray, whole: np.ndarray) -> str:
+        pairs = zip(theta[whole].T, theta[~whole].T, strict=True)
+        is_by_chance = all(
+            min(len(one), len(other)) == 0 or ks_2samp(one, other).pvalue > BY_CHANCE
+            for one, other in pairs
+        )
+        if is_by_chance:
+            return ""
+        return (
+            " They fail more often for some parameters than for others, and the posterior of "
+            "NLE lacks the probability of not failing as a factor. That of NPE does not need it."
+        )
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         return self.theta, self.x

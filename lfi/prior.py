@@ -109,12 +109,15 @@ def check_prior(prior: Any) -> int:
         Number of parameters.
 
     Raises:
-        ValueError: If it has no `sample` and `log_prob`, or they do not speak of one vector of
-            parameters.
+        ValueError: If it has no `sample` and `log_prob`, they do not speak of one vector of
+            parameters, or draws are not float32.
     """
     has_both = hasattr(prior, "sample") and hasattr(prior, "log_prob")
     checks.require(has_both, "prior", "have `sample` and `log_prob`", prior)
     theta = prior.sample(2, seed=stateless_seed(0))
+    dtype = tf.as_dtype(theta.dtype)
+    fix = "Make it of float32 numbers, as densities and simulations are."
+    checks.require(dtype == tf.float32, "prior", "draw float32", dtype.name, fix)
     shapes = tuple(theta.shape), tuple(prior.log_prob(theta).shape)
     fits = len(shapes[0]) == 2 and shapes[1] == (2,)
     fix = "Wrap independent parameters in `tfp.distributions.Independent`."

@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.nn import SmallCNN
+from flowpm_ext.core.seeds import integer_seed
+from flowpm_ext.nn import SmallCNN, seeded_layers
 from lfi.compressors import Compressor
-from lfi.ensemble import seed_keras
 from lfi.hybrid import WithSpectra
 from lfi.lognormal_field import LognormalField
 from lfi.survey import NAMES, LensingTask
@@ -41,17 +41,19 @@ def survey_compressor(
     References:
         Jeffrey, Alsing & Lanusse 2020, arXiv:2009.08459; Makinen et al. 2024, arXiv:2407.18909.
     """
-    seed_keras(seed, 0)
-    cnn = SmallCNN(64, channels)
-    first = [WithSpectra(cnn, task.pixel_size_arcmin, task.ell_edges)]
-    if not has_spectra:
-        first = [cnn, keras.layers.ReLU()]
-    dense = [keras.layers.Dense(width, activation="relu") for width in (128, 64)]
-    bounds = {"low": task.low, "high": task.high} if loss == "vmim" else {}
-    return Compressor(
-        keras.Sequential([*first, *dense]), len(NAMES), loss, augment=task.flips, noise=task.noise,
-        seed=seed, **bounds,
-    )  # fmt: skip
+    with seeded_layers(integer_seed(seed, 0)):
+        cnn = SmallCNN(64, channels)
+        first = [WithSpectra(cnn, task.pixel_size_arcmin, task.ell_edges)]
+        if not has_spectra:
+            first = [cnn, keras.layers.ReLU()]
+        dense = [keras.layers.Dense(width, activation="relu") for width in (128, 64)]
+        bounds = {"low": task.low, "high": task.high} if loss == "vmim" else {}
+        model = Compressor(
+            keras.Sequential([*first, *dense]), len(NAMES), loss, augment=task.flips,
+            noise=task.noise, seed=seed, **bounds,
+        )  # fmt: skip
+        model.build((None, task.num_pixels, task.num_pixels, len(task.nz)))
+    return model
 
 
 def train_on_stream(

@@ -6,6 +6,7 @@ from flowpm_ext.nn.epoch_bar import EpochBar
 from flowpm_ext.nn.level_unet import LevelUNet
 from flowpm_ext.nn.recurrent import ConvGRU, ConvLSTM
 from flowpm_ext.nn.residual import ResNet, SmallCNN
+from flowpm_ext.nn.seeding import seeded_layers, shuffled_batches
 from flowpm_ext.nn.spectral_norm import SpectralNorm
 from flowpm_ext.nn.training import OwnLoss, SharedTraining
 from flowpm_ext.nn.turning import turned
@@ -27,5 +28,7 @@ __all__ = [
     "WeightAverage",
     "decaying_adam",
     "pad",
+    "seeded_layers",
+    "shuffled_batches",
     "turned",
 ]

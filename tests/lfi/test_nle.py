@@ -93,6 +93,8 @@ def test_a_prior_beyond_that_of_simulations_is_refused():
     nle = lfi.NLE(inner, "mdn", 1).append_simulations(theta, x).fit(epochs=2, verbose=0)
     with pytest.raises(ValueError, match="`prior` must lie inside of the prior of the simul"):
         nle.posterior([0.0], prior=outer)
+    with pytest.raises(ValueError, match="`prior` must name parameters as simulations did"):
+        nle.posterior([0.0], prior=lfi.BoxPrior([-1], [1], names=["another"]))
     before = nle.posterior([0.0])
     expected = before.log_prob(theta[:5])
     nle.fit(epochs=3, verbose=0)

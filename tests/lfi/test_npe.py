@@ -1,5 +1,7 @@
 """Neural posteriors where the posterior is known."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -104,6 +106,26 @@ def test_same_seed_same_posterior():
     assert np.abs(draws[0] - draws[2]).max() > 1e-3
 
 
+def test_training_leaves_the_generators_of_the_process_alone():
+    """A loop of the user's that draws and trains in turn must not draw the same every time."""
+    prior, theta, x = simulations(200)
+
+    def drawn():
+        return random.random(), np.random.uniform(), float(tf.random.normal([]))
+
+    found, draws = [], []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        expected = drawn()
+        keras.utils.set_random_seed(seed)
+        npe = lfi.NPE(prior, "mdn", 2).append_simulations(theta, x).fit(epochs=2, verbose=0)
+        found.append((drawn(), expected))
+        draws.append(npe.posterior(x[0], check=False).sample(10))
+    for got, expected in found:
+        assert got == expected
+    np.testing.assert_allclose(draws[0], draws[1], atol=1e-5)
+
+
 def test_callbacks_are_called():
     class Count(keras.callbacks.Callback):
         epochs = 0
@@ -145,6 +167,58 @@ def test_broken_simulations_are_left_out_and_counted():
     assert len(estimator.x) == 48
 
 
+def test_failures_that_depend_on_parameters(recwarn):
+    """They bias what NLE learns, which says so; NPE is right, and parameters were the prior's."""
+    prior, theta, x = simulations(1000)
+    x[theta[:, 0] > 1.5] = np.nan
+    lfi.NPE(prior).append_simulations(theta, x)
+    (warning,) = recwarn
+    assert str(warning.message).endswith("are left out.")
+    with pytest.warns(UserWarning, match="lacks the probability of not failing"):
+        lfi.NLE(prior).append_simulations(theta, x)
+    x = simulations(1000)[2]
+    x[::4] = np.nan
+    with pytest.warns(UserWarning, match="are left out.$"):
+        lfi.NLE(prior).append_simulations(theta, x)
+
+
+def test_an_embedding_keeps_what_it_has_learned(tmp_path):
+    """Of the sum and the difference of three numbers, it was told to show the first alone."""
+    prior, theta, x = simulations(300)
+    x = np.concatenate([x, x[:, :1] - x[:, 1:]], axis=1)
+
+    def embedding(weight):
+        layer = keras.layers.Dense(1, use_bias=False, trainable=False)
+        layer.build((None, 3))
+        layer.set_weights([np.array([[1.0], [0.0], [0.0]]) * weight])
+        return layer
+
+    def trained(weight):
+        npe = lfi.NPE(prior, "mdn", num_members=1, embedding=embedding(weight))
+        return npe.append_simulations(theta, x).fit(epochs=2, verbose=0, checkpoint=tmp_path)
+
+    first = trained(2.0)
+    member = first.ensemble.members[0]
+    np.testing.assert_array_equal(member.embedding.get_weights()[0].ravel(), [2, 0, 0])
+    draws = first.posterior(x[0], check=False).sample(20)
+    np.testing.assert_array_equal(draws, trained(2.0).posterior(x[0], check=False).sample(20))
+    other = trained(-3.0)  # another embedding does not go on from the first one's training
+    np.testing.assert_array_equal(
+        other.ensemble.members[0].embedding.get_weights()[0].ravel(), [-3, 0, 0]
+    )
+
+
+def test_densities_that_were_given_stay_as_they_are():
+    prior, theta, x = simulations(300)
+    given = MixtureDensity(2, 2, low=prior.low, high=prior.high)
+    npe = lfi.NPE(prior, [given]).append_simulations(theta, x).fit(epochs=1, verbose=0)
+    posterior = npe.posterior(x[0], check=False)
+    before = posterior.log_prob(theta)
+    npe.fit(epochs=3, verbose=0)
+    np.testing.assert_array_equal(posterior.log_prob(theta), before)
+    assert float(given.y_scale[0]) == 1  # never adapted
+
+
 def test_bad_input_is_refused(estimator):
     prior, theta, x = simulations(20)
     for call, message in (
@@ -152,6 +226,8 @@ def test_bad_input_is_refused(estimator):
         (lambda: lfi.BoxPrior([0.0], [1.0, 2.0]), "`high` must have the shape"),
         (lambda: lfi.BoxPrior([0.0], [1.0], ["a", "b"]), "`names` must be 1 different"),
         (lambda: lfi.NPE(prior, "nsf"), "`density` must be one of"),
+        (lambda: lfi.NPE(tfp.distributions.Sample(tfp.distributions.Normal(np.float64(0), 1.0), 2)),
+         "`prior` must draw float32.*float64.*Make it of float32"),
         (lambda: lfi.NPE(prior).fit(), "`theta` must be given by `append_simulations`"),
         (lambda: lfi.NPE(prior).posterior(x[0]), "`estimator` must be trained"),
         (lambda: lfi.NPE(prior).append_simulations(theta + 9, x), "must lie inside of the prior"),
