@@ -7,6 +7,7 @@
 # prior says what is likely: here a network that has seen isolated galaxies, for each source.
 
 # %%
+import argparse
 import os
 import pathlib
 
@@ -28,6 +29,11 @@ from priors.galaxies import galaxy_denoiser
 is_small = bool(os.environ.get("FLOWPM_EXT_SMALL"))
 side, margin, num_steps, num_images = (16, 4, 2, 64) if is_small else (32, 8, 3000, 6000)
 
+# `--seed N` makes another blend; a notebook has words of its own, which are passed over.
+parser = argparse.ArgumentParser(allow_abbrev=False)
+parser.add_argument("--seed", type=int, default=4, help="of the blend, any integer")
+options, _ = parser.parse_known_args()
+
 # %% [markdown]
 # ## What galaxies look like
 # One or two minutes of training on simulated galaxies; the weights are kept for the next run.
@@ -47,7 +53,7 @@ else:
 # keeps of five bands the two combinations that know about the galaxies.
 
 # %%
-made = blend(seed=4, side=side, margin=margin)
+made = blend(seed=options.seed, side=side, margin=margin)
 likelihood = blend_likelihood(made)
 print(f"operator from {made.op.shape} to {made.op.data_shape}")
 

@@ -59,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--num-samples", type=int, default=0, metavar="N", help="posterior draws to keep")
     add("--num-nulls", type=int, default=0, metavar="N", help="of --prior learned or sparse: "
         "surveys turned at random, to compare with")  # fmt: skip
+    add("--reduced-shear", action="store_true", help="of --prior learned: galaxies show the shear "
+        "over one minus the convergence")  # fmt: skip
     add("--max-iterations", type=int, default=500, metavar="N", help="of the solver; default: 500")
     add("--seed", type=int, default=0, help="seed of every random draw; default: 0")
     add("--cosmology", choices=("planck15", "planck18"), default="planck18")
@@ -128,7 +130,8 @@ def _mapped(options: argparse.Namespace, grid: Any = None) -> dict[str, Any]:
         catalogue, options.nz, prior=options.prior, num_samples=options.num_samples,
         seed=options.seed, cosmo=_cosmology(options), grid=grid,
         smoothing_arcmin=options.smoothing_arcmin, max_iterations=options.max_iterations,
-        weights=weights, num_nulls=options.num_nulls, verbose=1,
+        weights=weights, num_nulls=options.num_nulls,
+        reduced_shear=options.reduced_shear, verbose=1,
     )  # fmt: skip
     return {"mass_map": made, "clusters": clusters}
 

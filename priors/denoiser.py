@@ -24,22 +24,22 @@ import numpy as np
 import tensorflow as tf
 
 from flowpm_ext.core import checks
-from flowpm_ext.core.seeds import fold
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.fields.gaussian import checked_power
-from flowpm_ext.nn import LevelUNet, OwnLoss, SpectralNorm, WeightAverage, turned
+from flowpm_ext.nn import LevelUNet, SpectralNorm
 from flowpm_ext.nn.convolution import PADDINGS
 from flowpm_ext.nn.level_unet import spread
 from flowpm_ext.numerics import fourier
 from priors.bands import noise_covariance, principal, scale_bands
+from priors.conditions import Conditions, batches, told
+from priors.matching import ScoreMatching
 
 PACKAGE = "priors"
-CHUNK = 64  # maps at a time
 MOST_NOISE = 5.0  # standard deviations of noise on the highest peak that training shows
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Denoiser(OwnLoss, keras.Model):
+class Denoiser(ScoreMatching, keras.Model):
     """The mean of the maps behind a noisy one, trained by `compile` and `fit(maps)`.
 
     `adapt(maps)` comes first: it learns the variances of the bands. Maps are those without noise,
@@ -60,14 +60,17 @@ class Denoiser(OwnLoss, keras.Model):
         rank: Dimensions of space; 0 for points [batch, channels], which need a `network`.
         network: Keras layer instead of the U-Net, from [batch, space..., inputs] to
             [batch, space..., channels]. Inputs are the bands of each channel (for points the
-            point itself), the Wiener-filtered map if there is a `power`, and log sigma mapped
-            to [-1, 1].
+            point itself), the Wiener-filtered map if there is a `power`, and log sigma and the
+            parameters, each mapped to [-1, 1].
         power: Prior variance of each mode in FFT layout (square of the maps' unit), [ny, nx], as
             `priors.power_map` gives it; the network then learns only what the Wiener filter
             leaves. For maps with one channel.
         augment: Whether training mirrors maps, and turns square ones by quarter turns.
         spectral_limit: The most that a kernel of the U-Net may stretch its input, as a matrix;
             None for no limit.
+        num_parameters: Parameters of the simulations behind the maps, such as those of the
+            cosmology, that the network is told as it is told sigma; training data are then pairs
+            of maps and parameters [num, num_parameters].
         seed: Of noise and turns.
         **options: Of a Keras model.
 
@@ -96,6 +99,7 @@ class Denoiser(OwnLoss, keras.Model):
         power: TensorLike | None = None,
         augment: bool = False,
         spectral_limit: float | None = None,
+        num_parameters: int = 0,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -113,7 +117,11 @@ class Denoiser(OwnLoss, keras.Model):
         self.ema_momentum, self.augment, self.seed = ema_momentum, augment, seed
         self.network, self.spectral_limit = network, spectral_limit
         limit = None if spectral_limit is None else SpectralNorm(spectral_limit)
-        self.unet = network or LevelUNet(self.filters, channels, kernel_size, rank, padding, limit)
+        self.num_parameters = num_parameters
+        self.conditions = Conditions(num_parameters) if num_parameters else None
+        self.unet = network or LevelUNet(
+            self.filters, channels, kernel_size, rank, padding, limit, 1 + num_parameters
+        )
         self._first_scale = scale
         self._add_bands(scale)
         self._add_power(power)
@@ -154,7 +162,8 @@ class Denoiser(OwnLoss, keras.Model):
         num_inputs = len(self._noise) * self.channels + (self.power is not None)
         space = (None,) * self.rank
         if not self.unet.built:
-            self.unet.build((None, *space, num_inputs + (self.network is not None)))
+            levels = 0 if self.network is None else 1 + self.num_parameters
+            self.unet.build((None, *space, num_inputs + levels))
         self.built = True
 
     def __call__(
@@ -163,8 +172,8 @@ class Denoiser(OwnLoss, keras.Model):
         """The mean of the maps behind noisy ones; see `call`, for which numbers become tensors.
 
         Args:
-            y: Noisy maps, [batch, space...] or [batch, space..., channels]; or a pair of them and
-                `sigma`.
+            y: Noisy maps, [batch, space...] or [batch, space..., channels]; or a tuple of them,
+                `sigma` and, where there are any, the parameters.
             sigma: Standard deviation of the noise (the unit of the maps), a number or [batch].
             *args: Of `call`.
             **options: Of `call`.
@@ -177,50 +186,65 @@ class Denoiser(OwnLoss, keras.Model):
         """
         if isinstance(sigma, float | int | np.number):
             sigma = tf.constant(sigma, tf.float32)
+        if options.get("parameters") is not None:
+            options["parameters"] = cast(options["parameters"], tf.float32)
         return super().__call__(y, *(() if sigma is None else (sigma,)), *args, **options)
 
     def call(
-        self, y: TensorLike, sigma: TensorLike | None = None, power: TensorLike | None = None
+        self,
+        y: TensorLike,
+        sigma: TensorLike | None = None,
+        power: TensorLike | None = None,
+        parameters: TensorLike | None = None,
     ) -> tf.Tensor:
         """The mean of the maps behind noisy ones.
 
         Args:
-            y: Noisy maps, [batch, space...] or [batch, space..., channels]; or a pair of them and
-                `sigma`, as `predict` wants it.
+            y: Noisy maps, [batch, space...] or [batch, space..., channels]; or a tuple of them,
+                `sigma` and, where there are any, the parameters, as `predict` wants it.
             sigma: Standard deviation of the noise (the unit of the maps), a number or [batch].
             power: A prior variance [ny, nx] in the place of the model's own.
+            parameters: Of the simulations, [num_parameters] or [batch, num_parameters].
 
         Returns:
             The shape of `y`.
         """
         if isinstance(y, tuple | list):
-            y, sigma = y
-        y, sigma, power = self._checked(y, sigma, power)
-        return y + self._change(y, sigma, power)
+            y, sigma, *more = y
+            parameters = more[0] if more else parameters
+        y, *known = self._checked(y, sigma, power, parameters)
+        return y + self._change(y, *known)
 
-    def score(self, y: TensorLike, sigma: TensorLike, power: TensorLike | None = None) -> tf.Tensor:
+    def score(
+        self,
+        y: TensorLike,
+        sigma: TensorLike,
+        power: TensorLike | None = None,
+        parameters: TensorLike | None = None,
+    ) -> tf.Tensor:
         """Gradient of the log density of maps with noise.
 
         Args:
             y: Noisy maps, [batch, space...] or [batch, space..., channels].
             sigma: Standard deviation of the noise (the unit of the maps), a number or [batch].
             power: A prior variance [ny, nx] in the place of the model's own.
+            parameters: Of the simulations, [num_parameters] or [batch, num_parameters].
 
         Returns:
             (r(y, sigma) - y) / sigma^2 (1 / the unit of the maps), the shape of `y`.
 
         Raises:
-            ValueError: If shapes do not fit, y is not finite, or sigma is outside of the range
-                that the network knows.
+            ValueError: If shapes do not fit, y is not finite, sigma or parameters are outside of
+                the range that the network knows, or parameters are missing or of no use to it.
 
         References:
             Vincent 2011, Neural Computation 23, 1661.
         """
-        y, sigma, power = self._checked(y, sigma, power)
+        y, sigma, *known = self._checked(y, sigma, power, parameters)
         # Of the change alone: the difference to y would round to nothing for little noise.
-        return self._change(y, sigma, power) / spread(sigma, y) ** 2
+        return self._change(y, sigma, *known) / spread(sigma, y) ** 2
 
-    def _checked(self, y: Any, sigma: Any, power: Any) -> tuple[tf.Tensor, ...]:
+    def _checked(self, y: Any, sigma: Any, power: Any, parameters: Any) -> tuple[tf.Tensor, ...]:
         """Arguments as tensors, or a refusal; values of a graph pass unchecked."""
         y = cast(y, tf.float32)
         self._check_maps(y, "y")
@@ -231,11 +255,16 @@ class Denoiser(OwnLoss, keras.Model):
         checks.in_range(sigma, "sigma", *ends, "It is what the network has learned.")
         sizes = sigma.shape.rank == 0 or sigma.shape.is_compatible_with(y.shape[:1])
         checks.require(sizes, "sigma", f"be a number or have shape {y.shape[:1]}", sigma)
+        parameters = told(self, parameters)
+        if parameters is not None and parameters.shape.rank == 2:
+            fits = parameters.shape[:1].is_compatible_with(y.shape[:1])
+            checks.require(fits, "parameters", f"be of {y.shape[0]} maps", parameters.shape)
         if power is None:
-            return y, sigma, self.power
+            return y, sigma, self.power, parameters
         known = self.power is not None
         checks.require(known, "power", "be None for a network that was not trained with one", power)
-        return y, sigma, checked_power(cast(power, tf.float32), tuple(y.shape[1:3]))
+        power = checked_power(cast(power, tf.float32), tuple(y.shape[1:3]))
+        return y, sigma, power, parameters
 
     def _check_maps(self, maps: TensorLike, name: str) -> None:
         ranks = (self.rank + 1, self.rank + 2) if self.channels == 1 else (self.rank + 2,)
@@ -251,7 +280,9 @@ class Denoiser(OwnLoss, keras.Model):
             checks.require(all(side >= least for side in sides), name, rule, sides)
         checks.finite(maps, name)
 
-    def _change(self, y: tf.Tensor, sigma: tf.Tensor, power: tf.Tensor | None) -> tf.Tensor:
+    def _change(
+        self, y: tf.Tensor, sigma: tf.Tensor, power: tf.Tensor | None, parameters: Any
+    ) -> tf.Tensor:
         """The mean of the maps minus y: the linear estimate's, and the network's."""
         x = self._with_channels(y)
         bands = (
@@ -264,7 +295,8 @@ class Denoiser(OwnLoss, keras.Model):
         else:
             change = _wiener_change(x, sigma, power)
             inputs.append((x + change) / spread(_size_of_mean(self.power, sigma), x))
-        change += spread(self._error(sigma), x) * self._network(tf.concat(inputs, axis=-1), sigma)
+        found = self._network(tf.concat(inputs, axis=-1), sigma, parameters)
+        change += spread(self._error(sigma), x) * found
         return tf.ensure_shape(tf.reshape(change, tf.shape(y)), y.shape)
 
     def _with_channels(self, y: tf.Tensor) -> tf.Tensor:
@@ -294,24 +326,30 @@ class Denoiser(OwnLoss, keras.Model):
         power = tf.reshape(self.power, [-1])
         return tf.sqrt(tf.reduce_mean(power * noise / (power + noise), axis=-1))
 
-    def _network(self, inputs: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    def _network(self, inputs: tf.Tensor, sigma: tf.Tensor, parameters: Any) -> tf.Tensor:
         width = math.log(self.sigma_max / self.sigma_min)
-        level = 2 * tf.math.log(sigma / self.sigma_min) / width - 1
+        levels = tf.reshape(2 * tf.math.log(sigma / self.sigma_min) / width - 1, [-1, 1])
+        if self.conditions is not None:
+            levels = self.conditions(levels, parameters)
         if self.network is None:
-            return self.unet(inputs, tf.reshape(level, [-1, 1]))
-        level = spread(level, inputs) * tf.ones_like(inputs[..., :1])
-        return self.network(tf.concat([inputs, level], axis=-1))
+            return self.unet(inputs, levels)
+        levels = spread(levels, inputs) * tf.ones_like(inputs[..., :1])
+        return self.network(tf.concat([inputs, levels], axis=-1))
 
-    def adapt(self, maps: TensorLike | tf.data.Dataset) -> None:
+    def adapt(self, maps: Any) -> None:
         """Learn the variance and the highest value of the bands, before the first `fit`.
 
         Args:
-            maps: Maps without noise, [num, space...] or [num, space..., channels], or a dataset
-                of batches of them, which is gone through twice.
+            maps: Maps without noise, [num, space...] or [num, space..., channels], or a pair of
+                them and parameters [num, num_parameters], whose range is learned too; or a
+                dataset of batches of either, which is gone through more than once.
 
         Raises:
-            ValueError: If maps have another shape, are not finite, or are all zero.
+            ValueError: If maps have another shape, are not finite, or are all zero, or parameters
+                are missing, not finite, or do not vary.
         """
+        if self.conditions is not None:
+            self.conditions.learn(part for _, part in batches(maps, "maps", True))
         total, count = np.zeros_like(self._noise), 0
         for bands in self._bands_of(maps):
             total, count = total + bands.T @ bands, count + len(bands)
@@ -327,79 +365,18 @@ class Denoiser(OwnLoss, keras.Model):
         self.is_adapted.assign(1.0)
         self.build()
 
-    def _bands_of(self, maps: TensorLike | tf.data.Dataset) -> Iterable[np.ndarray]:
+    def _bands_of(self, maps: Any) -> Iterable[np.ndarray]:
         """Bands of all pixels of some maps after others, float64 [pixels, bands]."""
-        for part in _batches(maps):
+        for part, _ in batches(maps, "maps", self.conditions is not None):
             self._check_maps(part, "maps")
             part = self._with_channels(tf.constant(part, tf.float32))
             bands = scale_bands(part, len(self._noise), self.padding).numpy()
             yield bands.reshape([-1, len(self._noise)]).astype(np.float64)
 
-    def fit(self, x: Any, **options: Any) -> Any:
-        """Train on maps without noise, after `adapt`.
-
-        Args:
-            x: Maps [num, space...] or [num, space..., channels], or a dataset of batches of them.
-            **options: Of `keras.Model.fit`, by name; `validation_data` are maps too.
-
-        Returns:
-            The history.
-
-        Raises:
-            ValueError: If `adapt` was not called, or maps have another shape or are not finite.
-        """
-        is_adapted = bool(float(self.is_adapted))
-        checks.require(is_adapted, "adapt", "be called with maps before `fit`", None)
-        if isinstance(x, tf.data.Dataset):
-            options.setdefault("shuffle", False)  # Keras warns that it does not
-        else:
-            self._check_maps(np.asarray(x), "x")
-            x = np.asarray(x, np.float32)
-        if self.ema_momentum is not None:
-            average = WeightAverage(self.ema_momentum)
-            options["callbacks"] = [average, *(options.get("callbacks") or ())]
-        return super().fit(x, **options)
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        seed = fold(self.seed, tf.cast(self.optimizer.iterations, tf.int32))
-        maps = self._with_channels(keras.utils.unpack_x_y_sample_weight(data)[0])
-        maps = turned(maps, fold(seed, 2)) if self.augment else maps
-        return super().train_step(self._noisy(maps, seed))
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        maps = self._with_channels(keras.utils.unpack_x_y_sample_weight(data)[0])
-        # The maps name the batch: each has its own noise, and the same at each evaluation.
-        number = tf.reduce_sum(tf.bitcast(tf.cast(maps, tf.float32), tf.int32))
-        return super().test_step(self._noisy(maps, fold(self.seed + 1, number)))
-
-    def _noisy(self, maps: tf.Tensor, seed: tf.Tensor) -> tuple:
-        """Noisy maps with their noise level, and those without noise."""
-        maps = tf.cast(maps, tf.float32)
-        num = tf.shape(maps)[0]
-        # Levels at even steps in log sigma from a random one: all alike, and less chance.
-        first = tf.random.stateless_uniform([], fold(seed, 0), alg="philox")
-        place = (first + tf.range(num, dtype=tf.float32) / tf.cast(num, tf.float32)) % 1.0
-        sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** place
-        noise = tf.random.stateless_normal(tf.shape(maps), fold(seed, 1), alg="philox")
-        return (maps + spread(sigma, maps) * noise, sigma), maps
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """Mean square error over that of the linear estimate, so that all noise levels count."""
-        error = (y_pred - y) / spread(self._error(x[1]), y)
-        extra = sum(self.losses) if self.losses else 0.0
-        return tf.reduce_mean(error**2) + extra
-
     def get_config(self) -> dict[str, Any]:
         names = (
             "name", "filters", "sigma_min", "sigma_max", "channels", "padding", "kernel_size",
-            "ema_momentum", "rank", "augment", "spectral_limit", "seed",
+            "ema_momentum", "rank", "augment", "spectral_limit", "num_parameters", "seed",
         )  # fmt: skip
         network = self.network and keras.saving.serialize_keras_object(self.network)
         shape = None if self.power is None else list(self.power.shape)
@@ -445,14 +422,3 @@ def _size_of_mean(power: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """Root mean square of the Wiener filter's map, the shape of `sigma`."""
     power, noise = tf.reshape(power, [-1]), sigma[..., None] ** 2
     return tf.sqrt(tf.reduce_mean(power**2 / (power + noise), axis=-1) + 1e-30)
-
-
-def _batches(maps: TensorLike | tf.data.Dataset) -> Iterable[np.ndarray]:
-    """Maps a chunk at a time."""
-    if isinstance(maps, tf.data.Dataset):
-        for batch in maps:
-            yield np.asarray(batch[0] if isinstance(batch, tuple) else batch)
-        return
-    maps = np.asarray(maps)
-    for first in range(0, len(maps), CHUNK):
-        yield maps[first : first + CHUNK]

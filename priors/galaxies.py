@@ -106,7 +106,7 @@ def galaxy_denoiser(
     """
     checks.positive_integers(num_steps=num_steps, num_images=num_images)
     images = galaxy_images(num_images, side, fold(seed, 0))
-    keras.utils.set_random_seed(int(seed))
+    keras.utils.set_random_seed(int(seed) % 2**32)  # all that Keras takes
     model = Denoiser(
         filters, sigma_min=NOISE[0], sigma_max=NOISE[1], padding="zero", ema_momentum=0.995,
         augment=side % 2 == 1, seed=seed,

@@ -19,7 +19,10 @@ from priors.theory_power import theory_power
 
 PRIORS = ("wiener", "ks", "sparse", "learned")
 # What only some of them take.
-TAKEN_BY = {"weights": ("learned",), "num_nulls": ("learned", "sparse"), "sampling": ("learned",)}
+TAKEN_BY = {
+    "weights": ("learned",), "num_nulls": ("learned", "sparse"), "sampling": ("learned",),
+    "reduced_shear": ("learned",),
+}  # fmt: skip
 PIXEL_SIZE_ARCMIN = 0.29
 
 
@@ -116,6 +119,7 @@ def mass_map(
     weights: MapPrior | None = None,
     num_nulls: int = 0,
     sampling: Mapping[str, Any] | None = None,
+    reduced_shear: bool = False,
     verbose: int = 0,
 ) -> MassMap:
     """Maps of the convergence, its B mode and its uncertainty, from a shear catalogue.
@@ -153,6 +157,9 @@ def mass_map(
             peaks and stacks are compared with. "learned" without any compares with its draws.
         sampling: For "learned", options of `sample_posterior`; the runs of both modes and of nulls
             each have a `checkpoint` with a name of their own.
+        reduced_shear: For "learned", whether galaxies show gamma / (1 - kappa), as they do, and
+            not gamma, which makes peaks too high: see `ReducedShearLikelihood`. Chains serve it,
+            so the `method` of `sampling` may be "guided", "hmc" or "langevin".
         verbose: 1 to show a progress bar on a terminal while drawing.
 
     Returns:
@@ -169,7 +176,8 @@ def mass_map(
     """
     checks.one_of(prior, "prior", PRIORS)
     checks.non_negative(num_samples, "num_samples")
-    _check_taken(prior, weights=weights, num_nulls=num_nulls, sampling=sampling)
+    _check_taken(prior, weights=weights, num_nulls=num_nulls, sampling=sampling,
+                 reduced_shear=reduced_shear)  # fmt: skip
     if not isinstance(catalogue, ShearCatalogue):
         catalogue = read_shear_catalogue(catalogue, columns, flip_e2)
     padding_arcmin = units.to_value(padding_arcmin, "arcmin", "padding_arcmin")
@@ -186,7 +194,9 @@ def mass_map(
     elif prior == "learned":
         score = weights.score(grid, nz, cosmo)
         options = dict(sampling or {})
-        estimator = LearnedEstimator(shear_map, score, num_nulls, seed, verbose, **options)
+        estimator = LearnedEstimator(
+            shear_map, score, num_nulls, seed, verbose, reduced_shear, **options
+        )
     else:
         fix = "It is the redshift distribution of the galaxies."
         checks.require(nz is not None, "nz", "be given for the prior 'wiener'", None, fix)

@@ -23,6 +23,7 @@ from priors.samplers.noise import room_for_noise
 from priors.samplers.reverse import Reverse
 from priors.samplers.settings import (
     CHAINS,
+    FOR_ALL_DATA,
     METHODS,
     WIDEST,
     Plan,
@@ -120,7 +121,8 @@ def sample_posterior(
             draw; wrong for weights of several modes.
             "guided": chains of "hmc" at one level of noise, which start from draws of "flow": for
             networks, which err where there is less noise, as in mass maps; wrong for weights of
-            several modes, as "flow" is.
+            several modes, as "flow" is. Where data are not linear in the image, it starts from
+            draws for those that nearly are.
             "predictor_corrector": each draw from noise of its own, by a random step from level to
             level and one of Langevin dynamics at each, without a test. "flow": by the probability
             flow of the posterior. For both the likelihood of a noisy image is approximate, with
@@ -153,8 +155,8 @@ def sample_posterior(
     is_one = tuple(likelihood.data.shape) == tuple(likelihood.op.data_shape)
     checks.require(is_one, "likelihood", "hold one data set", likelihood.data.shape)
     checks.one_of(method, "method", METHODS)
-    rule = f"be one of {', '.join(map(repr, CHAINS))} for data that are not linear in the image"
-    checks.require(likelihood.is_linear or method in CHAINS, "method", rule, method)
+    rule = f"be one of {', '.join(map(repr, FOR_ALL_DATA))} for data not linear in the image"
+    checks.require(likelihood.is_linear or method in FOR_ALL_DATA, "method", rule, method)
     problem = Problem(likelihood, score, tuple(likelihood.op.shape), likelihood.dtype)
     return _sample(
         problem, sigmas, start, checkpoint, num_samples=num_samples, num_chains=num_chains,
@@ -267,7 +269,10 @@ def _guided(
         # Each draw begins anew: as many blocks as there must be, and no more.
         few = {"method": "flow", "num_samples": num_chains, "denoise": True, "weighted": False}
         few |= {"num_chains": -(-num_chains // FEWEST_DRAWS)}
-        found = _sample(problem, None, None, None, **options | few)
+        # Only a start: chains go on with the likelihood itself.
+        likelihood = problem.likelihood and problem.likelihood.linearised()
+        linear = problem._replace(likelihood=likelihood)
+        found = _sample(linear, None, None, None, **options | few)
         seed = fold(options["seed"], -1)
         noise = standard_normal([num_chains, *problem.shape], seed, problem.dtype)
         start, num_scores = found.samples + sigmas[0] * noise, found.num_scores // FEWEST_DRAWS

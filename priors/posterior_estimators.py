@@ -15,6 +15,7 @@ from priors.estimators import AbstractEstimator, Maps
 from priors.likelihood import GaussianLikelihood
 from priors.operators import KaiserSquires
 from priors.posterior import ImageSamples, sample_posterior
+from priors.reduced_shear import ReducedShearLikelihood
 from priors.score import AbstractScore
 from priors.shear_map import ShearMap
 
@@ -80,10 +81,11 @@ class AbstractNulledEstimator(AbstractEstimator):
         share = NUM_OF_NULL / 2 / (len(samples) or NUM_SAMPLES)
         return np.sqrt(np.maximum(common, 0) + own * share)
 
-    def _likelihood(self, shear: np.ndarray) -> GaussianLikelihood:
+    def _likelihood(self, shear: np.ndarray, is_reduced: bool = False) -> GaussianLikelihood:
+        kind = ReducedShearLikelihood if is_reduced else GaussianLikelihood
         op = KaiserSquires(self._map.grid.shape)
         shear, noise_std = shear.astype(np.complex64), self._map.noise_std.astype(np.float32)
-        return GaussianLikelihood(op, shear, noise_std, self._map.mask)
+        return kind(op, shear, noise_std, self._map.mask)
 
 
 class LearnedEstimator(AbstractNulledEstimator):
@@ -96,6 +98,7 @@ class LearnedEstimator(AbstractNulledEstimator):
             costs a sixth of the map; 0 for the scatter of the draws themselves.
         seed: Of the nulls.
         verbose: 1 to show progress bars.
+        reduced_shear: Whether data are the shear over one minus the convergence.
         **options: Of `sample_posterior`. Each run has a `checkpoint` of its own, of the name with
             `_e` or `_b` for a mode behind it, or `_null_000` for a survey.
     """
@@ -107,9 +110,11 @@ class LearnedEstimator(AbstractNulledEstimator):
         num_nulls: int = 0,
         seed: int = 0,
         verbose: int = 0,
+        reduced_shear: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(shear_map, num_nulls, seed, verbose)
+        self._is_reduced = reduced_shear
         self._score, self._options = score, METHOD | options
         self._draws = np.zeros((0, *shear_map.grid.shape))
 
@@ -155,7 +160,7 @@ class LearnedEstimator(AbstractNulledEstimator):
             path = pathlib.Path(options["checkpoint"])
             options["checkpoint"] = path.with_name(f"{path.stem}_{name}{path.suffix}")
         return sample_posterior(
-            self._likelihood(shear), self._score, num_samples, seed, **options
+            self._likelihood(shear, self._is_reduced), self._score, num_samples, seed, **options
         )  # fmt: skip
 
 

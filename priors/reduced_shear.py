@@ -14,8 +14,9 @@ class ReducedShearLikelihood(GaussianLikelihood):
 
     `op` goes from convergence to shear of the same pixels, as `KaiserSquires` does. The mean of
     the convergence is no longer lost, and taken from `x` as it is. The chains of
-    `sample_posterior`, "hmc" and "langevin", take this likelihood, and noise on the prior for
-    noise on the data as `op` alone passes it on; the Wiener filter takes its `linearised`.
+    `sample_posterior`, "hmc", "langevin" and "guided", take this likelihood, and noise on the
+    prior for noise on the data as `op` alone passes it on; the Wiener filter takes its
+    `linearised`.
 
     Attributes:
         op: As for `GaussianLikelihood`.

@@ -8,6 +8,7 @@ from theory with its density; what a network learned is known by its score alone
 import abc
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from flowpm_ext.core import checks
 from flowpm_ext.core.types import TensorLike, cast
 from flowpm_ext.fields.gaussian import checked_power
 from flowpm_ext.numerics import fourier
+from priors.conditions import told
 from priors.flow import NUM_STEPS, flow_and_growth
 
 FAR = 100.0  # noise that hides all structure, in root mean squares of the image
@@ -202,9 +204,12 @@ class LearnedScore(AbstractScore):
             own `sigma_min`.
         sigma_max: Largest; by default its own.
         scale: Root mean square of a pixel without noise; by default its own.
+        parameters: Of the simulations that images are to be like, [num_parameters], for a
+            `Denoiser` that was trained with them.
 
     Raises:
-        ValueError: If a level is not positive, or not given where the denoiser has none.
+        ValueError: If a level is not positive, or not given where the denoiser has none, or
+            parameters are missing, of no use to the denoiser, or outside of what it has seen.
 
     References:
         Vincent 2011, Neural Computation 23, 1661; Alain & Bengio 2014, arXiv:1211.4246.
@@ -216,8 +221,12 @@ class LearnedScore(AbstractScore):
         sigma_min: float | None = None,
         sigma_max: float | None = None,
         scale: float | None = None,
+        parameters: TensorLike | None = None,
     ) -> None:
         self.denoiser = denoiser
+        if parameters is not None:
+            checks.rank(parameters, "parameters", 1)
+        self.parameters = told(denoiser, parameters)
         given = {"sigma_min": sigma_min, "sigma_max": sigma_max, "scale": scale}
         for name, value in given.items():
             value = getattr(denoiser, name, None) if value is None else value
@@ -230,7 +239,8 @@ class LearnedScore(AbstractScore):
     def residual(self, x: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
         """All of the score."""
         if hasattr(self.denoiser, "score"):
-            return cast(self.denoiser.score(x, sigma), x.dtype)
+            fixed = {} if self.parameters is None else {"parameters": self.parameters}
+            return cast(self.denoiser.score(x, sigma, **fixed), x.dtype)
         return (self.denoiser(x, sigma) - x) / sigma**2
 
 
@@ -238,13 +248,14 @@ class HybridScore(LearnedScore):
     """A Gaussian field from theory, and what a denoiser learned beyond it.
 
     The spectrum of another cosmology or another n(z) changes the Gaussian part alone, to which
-    the residual of the network is added as it is.
+    the residual of the network is added as it is; for a network that was told the parameters of
+    its simulations, with `parameters` that of simulations with these.
 
     Args:
         power: Variance of each mode in FFT layout (square of the map's unit), shape [ny, nx].
         denoiser: As `LearnedScore` takes it.
-        trained_power: The spectrum of the maps that the denoiser was trained on; by default
-            `power`.
+        trained_power: The spectrum of the maps that the denoiser was trained on, with
+            `parameters` of those that have these; by default `power`.
         **options: Of `LearnedScore`.
 
     Raises:
@@ -260,7 +271,7 @@ class HybridScore(LearnedScore):
         power: TensorLike,
         denoiser: DenoiserLike,
         trained_power: TensorLike | None = None,
-        **options: float,
+        **options: Any,
     ) -> None:
         self.power = checked_power(power)
         super().__init__(denoiser, **({"scale": _scale(self.power)} | options))

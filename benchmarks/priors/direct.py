@@ -2,9 +2,10 @@
 
 A U-Net learns the mean of the posterior from maps of simulations seen through one mask and one
 level of noise, drawn anew at each step. It is then given surveys of the same kind, of twice the
-noise, and of another mask, as `benchmarks.priors.mass_mapping` gives them to the learned prior,
-whose numbers are read from its results. Run `python -m benchmarks.priors.direct --maps maps`, with
-the folder that `python -m priors train --simulate` wrote.
+noise, of another mask, and of both, as `benchmarks.priors.mass_mapping` gives them to the learned
+prior, whose numbers are read from its results; those of both together are measured here. Run
+`python -m benchmarks.priors.direct --maps maps`, with the folder that `python -m priors train
+--simulate` wrote; `--model FILE` keeps the network for the next run.
 """
 
 import argparse
@@ -21,10 +22,16 @@ import priors
 from benchmarks.priors import mass_mapping
 from benchmarks.provenance import commit
 from flowpm_ext.nn import UNet
+from priors.posterior_estimators import METHOD
 from priors.training_maps import HELD_OUT, TRAINING, read_maps
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "direct.json"
-SETTINGS = {"simulated": (1.0, False), "noisier": (2.0, False), "elsewhere": (1.0, True)}
+# Noise over that of the training, and whether the mask is another one.
+SETTINGS = {
+    "simulated": (1.0, False), "noisier": (2.0, False), "elsewhere": (1.0, True),
+    "noisier elsewhere": (2.0, True),
+}  # fmt: skip
+NUM_DRAWS = 100
 BATCH = 16
 
 
@@ -59,11 +66,20 @@ def cut(kappa: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def trained(
-    kappa: np.ndarray, mask: np.ndarray, noise_std: np.ndarray, num_steps: int, seed: int
+    kappa: np.ndarray,
+    mask: np.ndarray,
+    noise_std: np.ndarray,
+    num_steps: int,
+    seed: int,
+    path: pathlib.Path | None,
 ) -> Direct:
-    """The network of one survey."""
+    """The network of one survey: that whose weights are in a file, or a new one that is kept."""
     keras.utils.set_random_seed(seed)
     model = Direct(float(kappa.std()), mask)
+    if path is not None and path.exists():
+        model(tf.zeros((1, *mask.shape), tf.complex64))  # makes the weights
+        model.load_weights(path)
+        return model
     rate = keras.optimizers.schedules.CosineDecay(2e-3, num_steps)
     model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), "mse")
     side = mask.shape[0]
@@ -73,6 +89,8 @@ def trained(
     model.fit(
         data.prefetch(2), steps_per_epoch=num_steps // 10, epochs=10, verbose=2, shuffle=False
     )
+    if path is not None:
+        model.save_weights(path)
     return model
 
 
@@ -90,8 +108,12 @@ def judged(
     return {"rmse over Wiener's": mass_mapping.mean_and_error(found)}
 
 
-def _of_prior(found: dict[str, Any]) -> dict[str, Any]:
-    """What `benchmarks.priors.mass_mapping` measured of the same survey."""
+def of_prior(name: str, truths: np.ndarray, seed: int) -> dict[str, Any]:
+    """The learned prior on the same survey: what its own benchmark measured, or measured now."""
+    known = json.loads(mass_mapping.OUTPUT.read_text())
+    found = known.get(name) or mass_mapping.simulated(
+        priors.load_pretrained(), truths, NUM_DRAWS, *SETTINGS[name], seed, METHOD["method"]
+    )
     return {name: found[name] for name in ("maps", "rmse over Wiener's", "coverage")}
 
 
@@ -102,24 +124,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--num-maps", type=int, default=20)
     parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--model", type=pathlib.Path, help=".weights.h5 to read, or to make")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
     options = parser.parse_args()
     seed, side = options.seed, options.side
     mask, noise_std = mass_mapping.seen(side, 1.0, False, seed)
-    start = time.perf_counter()
-    model = trained(read_maps(options.maps / TRAINING).kappa, mask, noise_std, options.steps, seed)
+    kappa, start = read_maps(options.maps / TRAINING).kappa, time.perf_counter()
+    model = trained(kappa, mask, noise_std, options.steps, seed, options.model)
     about = {"commit": commit(), "seed": seed, "time": time.strftime("%Y-%m-%d %H:%M")}
     results: dict[str, Any] = {"steps": options.steps, "weights": model.count_params(),
         "seconds to train": time.perf_counter() - start} | about  # fmt: skip
     truths = mass_mapping.truths_of(options.maps / HELD_OUT, options.num_maps, side, seed)
     power = priors.load_pretrained().trained_power((side, side)).astype(np.float32)
-    learned = json.loads(mass_mapping.OUTPUT.read_text())
     for name, (noise, flip) in SETTINGS.items():
         results[name] = {"direct": judged(model, truths, power, noise, flip, seed),
-                         "learned prior": _of_prior(learned[name])}  # fmt: skip
-    print(json.dumps(results, indent=1))
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
+                         "learned prior": of_prior(name, truths, seed)}  # fmt: skip
+        print(f"{name}: {json.dumps(results[name], indent=1)}", flush=True)
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

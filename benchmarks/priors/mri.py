@@ -10,7 +10,9 @@ variation, and its error and the posterior's standard deviation correlated above
 
 PSNR is 20 log10 of the maximum of the truth over the root mean square error of all pixels.
 Correlation and coverage are of the pixels of the head, where the truth is above .05. What a
-correlation can reach at the most is told by errors drawn from the standard deviation itself.
+correlation can reach at the most is told by errors drawn from the standard deviation itself. Some
+heads are scanned again, with the same lines and new noise and with lines and noise of their own,
+for the root mean square of their errors (`benchmarks.priors.error_maps`).
 """
 
 import argparse
@@ -24,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 import priors
+from benchmarks.priors.error_maps import by_window, correlation, fair_by_window, over_scans
 from benchmarks.provenance import commit
 from priors.classical import total_variation_map
 from priors.phantoms import brain_phantoms, cartesian_mask, scan
@@ -46,6 +49,7 @@ METHODS = {
     },
 }  # fmt: skip
 HEADS, TUNING, TESTS = 1, 2, 3  # seeds
+WIDTH_ONE = "1 x 1 pixels"
 LEAST_GAIN, LEAST_CORRELATION = 1.0, 0.5  # decibels; of error and standard deviation
 
 
@@ -69,10 +73,45 @@ def trained(path: pathlib.Path, num_steps: int, seed: int) -> tuple[priors.Denoi
     return model, seconds
 
 
-def problem(head: np.ndarray, noise_std: float, seed: int) -> priors.GaussianLikelihood:
+def problem(
+    head: np.ndarray, noise_std: float, seed: int, noise_seed: int | None = None
+) -> priors.GaussianLikelihood:
     """A scan of a head, with its own mask and noise."""
     mask = cartesian_mask(head.shape, ACCELERATION, CENTER_FRACTION, seed)
-    return scan(head, mask, noise_std, seed)
+    return scan(head, mask, noise_std, seed if noise_seed is None else noise_seed)
+
+
+def sampled(
+    likelihood: priors.GaussianLikelihood, score: priors.LearnedScore, method: str, seed: int
+) -> priors.ImageSamples:
+    """Draws of a head behind a scan."""
+    options = dict(METHODS[method])
+    options["sigmas"] = np.geomspace(*options.pop("levels"))
+    return priors.sample_posterior(
+        likelihood, score, seed=seed, method=method, progress=False, **options
+    )
+
+
+def scanned_again(
+    score: priors.LearnedScore,
+    head: np.ndarray,
+    noise_std: float,
+    method: str,
+    num: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Root mean square errors of a head over scans of it."""
+    kinds = {
+        "new noise": lambda number: problem(head, noise_std, 2000 + seed, 5000 + number),
+        "new lines and noise": lambda number: problem(head, noise_std, 3000 + 100 * seed + number),
+    }
+    rows = {}
+    for name, scan_of in kinds.items():
+        found = [sampled(scan_of(number), score, method, number) for number in range(num)]
+        errors = np.stack([one.mean - head for one in found])
+        stds = np.stack([one.std for one in found])
+        rows[name] = over_scans(errors, stds, head > AIR, seed)
+    return rows
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
@@ -102,16 +141,19 @@ def row(
     strength: float,
     method: str,
     seed: int,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """All numbers of one test head."""
-    likelihood, options = problem(head, noise_std, 2000 + seed), dict(METHODS[method])
-    options["sigmas"], start = np.geomspace(*options.pop("levels")), time.process_time()
-    found = priors.sample_posterior(
-        likelihood, score, seed=seed, method=method, progress=False, **options
-    )
+    likelihood, start = problem(head, noise_std, 2000 + seed), time.process_time()
+    found = sampled(likelihood, score, method, seed)
     seconds = time.process_time() - start
     inside, error = head > AIR, np.abs(found.mean - head)
-    everywhere = np.corrcoef(error.ravel(), found.std.ravel())[0, 1]
+    everywhere = np.ones_like(inside)
+    more = {
+        "correlation, air included": correlation(error, found.std, everywhere),
+        "of fair errors, air included": fair_by_window(found.samples, everywhere)[WIDTH_ONE],
+        "by window": by_window(error, found.std, inside),
+        "by window, fair errors": fair_by_window(found.samples, inside),
+    }
     error, std = error[inside], found.std[inside]
     fair = np.abs(np.random.default_rng(seed).normal(size=std.shape)) * std
     return {
@@ -120,18 +162,26 @@ def row(
         "PSNR posterior mean": psnr(found.mean, head),
         "PSNR of a draw": float(np.mean([psnr(draw, head) for draw in found.samples])),
         "correlation": float(np.corrcoef(error, std)[0, 1]),
-        "correlation, air included": float(everywhere),
         "correlation of fair errors": float(np.corrcoef(fair, std)[0, 1]),
         "coverage 68": float(np.mean(error < 0.9945 * std)),
         "coverage 95": float(np.mean(error < 1.96 * std)),
         "r_hat, median": float(np.median(found.r_hat)),
         "scores of each chain": float(found.num_scores), "seconds of one core": round(seconds, 1),
+    } | more  # fmt: skip
+
+
+def average(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over rows, of what is in their parts too."""
+    return {
+        name: average([row[name] for row in rows]) if isinstance(value, dict)
+        else float(np.mean([row[name] for row in rows]))
+        for name, value in rows[0].items()
     }  # fmt: skip
 
 
-def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Means and scatter over heads, and whether what is asked for is there."""
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    mean = average(rows)
     gains = [row["PSNR posterior mean"] - row["PSNR total variation"] for row in rows]
     passed = np.mean(gains) >= LEAST_GAIN and mean["correlation"] > LEAST_CORRELATION
     return mean | {
@@ -145,6 +195,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1800, help="of training")
     parser.add_argument("--heads", type=int, default=10, help="to test on")
+    parser.add_argument("--scans", type=int, default=8, help="of a head that is scanned again")
+    parser.add_argument("--again", type=int, default=5, help="heads that are")
     parser.add_argument("--method", choices=tuple(METHODS), default="predictor_corrector")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("mri_denoiser.keras"))
@@ -155,18 +207,25 @@ def main() -> None:
     noise_std = float(some[some > AIR].mean()) / SNR
     strength, curve = tuned(noise_std)
     print(f"total variation of {STRENGTHS.round(2)}: {np.round(curve, 2)} dB", flush=True)
-    score, rows = priors.LearnedScore(model), []
-    for number, head in enumerate(brain_phantoms(options.heads, SIDE, TESTS)):
+    score, rows, scans = priors.LearnedScore(model), [], []
+    results: dict[str, Any] = {
+        "noise_std": noise_std, "method": options.method, "strength": strength,
+        "strengths": STRENGTHS.tolist(), "PSNR of strengths": curve,
+        "seconds of training, of one core": seconds, "num_steps": options.steps,
+        "commit": commit(), "seed": options.seed, "time": time.strftime("%Y-%m-%d %H:%M"),
+    }  # fmt: skip
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    heads = brain_phantoms(options.heads, SIDE, TESTS)
+    for number, head in enumerate(heads):
         rows.append(row(score, head, noise_std, strength, options.method, number))
-        print(json.dumps({name: round(value, 3) for name, value in rows[-1].items()}), flush=True)
-        results = {
-            "summary": summary(rows), "rows": rows, "noise_std": noise_std,
-            "method": options.method, "strength": strength,
-            "strengths": STRENGTHS.tolist(), "PSNR of strengths": curve,
-            "seconds of training, of one core": seconds, "num_steps": options.steps,
-            "commit": commit(), "seed": options.seed, "time": time.strftime("%Y-%m-%d %H:%M"),
-        }  # fmt: skip
-        options.output.parent.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(rows[-1]), flush=True)
+        results |= {"summary": summary(rows), "rows": rows}
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    for number, head in enumerate(heads[: options.again]):
+        scans.append(scanned_again(score, head, noise_std, options.method, options.scans, number))
+        print(json.dumps(scans[-1]), flush=True)
+        again = average(scans) | {"heads": len(scans), "scans": options.scans}
+        results |= {"root mean square errors over scans": again, "rows of scans": scans}
         options.output.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results["summary"], indent=1))
 

@@ -44,9 +44,9 @@ class _LevelBlock(keras.layers.Layer):
 class LevelUNet(keras.layers.Layer):
     """A U-Net that a level enters in every block, and whose first output is zero.
 
-    Called with x [batch, space..., channels] and levels [batch, 1] or [1, 1] from -1 to 1; the
-    result is [batch, space..., out_channels]. Each axis of space must divide by
-    2**(len(filters) - 1).
+    Called with x [batch, space..., channels] and levels [batch, num_levels] or [1, num_levels]
+    from -1 to 1; the result is [batch, space..., out_channels]. Each axis of space must divide
+    by 2**(len(filters) - 1).
 
     Args:
         filters: Channels at each scale, the finest first.
@@ -55,10 +55,11 @@ class LevelUNet(keras.layers.Layer):
         rank: Dimensions of space: 1, 2 or 3.
         padding: "periodic", "reflect" or "zero".
         kernel_constraint: Of the kernels that maps go through, such as a `SpectralNorm`.
+        num_levels: Numbers that the blocks know.
         **options: Of a Keras layer.
 
     Raises:
-        ValueError: If `filters` is empty.
+        ValueError: If `filters` is empty, or `num_levels` is not a positive integer.
 
     References:
         Ronneberger, Fischer & Brox 2015, arXiv:1505.04597; Perez et al. 2018, arXiv:1709.07871
@@ -73,10 +74,13 @@ class LevelUNet(keras.layers.Layer):
         rank: int = 2,
         padding: str = "periodic",
         kernel_constraint: keras.constraints.Constraint | None = None,
+        num_levels: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         checks.require(len(filters) > 0, "filters", "name a scale", filters)
+        checks.positive_integers(num_levels=num_levels)
+        self.num_levels = num_levels
         self.filters, self.out_channels = tuple(filters), out_channels
         self.kernel_size, self.rank, self.padding = kernel_size, rank, padding
         self.kernel_constraint = constraint = keras.constraints.get(kernel_constraint)
@@ -95,7 +99,9 @@ class LevelUNet(keras.layers.Layer):
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         space = (None,) * (self.rank + 1)
-        for layer, width in zip(self.levels, (NUM_WAVES, LEVEL_WIDTH), strict=True):
+        for layer, width in zip(
+            self.levels, (self.num_levels * NUM_WAVES, LEVEL_WIDTH), strict=True
+        ):
             layer.build((None, width))
         self.down[0].build((*space, shape[-1]))
         for i, (fine, coarse) in enumerate(itertools.pairwise(self.filters)):
@@ -110,7 +116,9 @@ class LevelUNet(keras.layers.Layer):
         sides = [side for side in x.shape[1:-1] if side is not None]
         rule = f"have sides that divide by {patch}"
         checks.require(all(side % patch == 0 for side in sides), "y", rule, sides)
-        level = tf.cos(math.pi / 2 * (level + 1) * np.arange(1, NUM_WAVES + 1, dtype=np.float32))
+        waves = np.arange(1, NUM_WAVES + 1, dtype=np.float32)
+        level = tf.cos(math.pi / 2 * (level[..., None] + 1) * waves)  # [batch, levels, waves]
+        level = tf.reshape(level, [-1, self.num_levels * NUM_WAVES])
         for layer in self.levels:
             level = layer(level)
         across = [self.down[0](x, level)]
@@ -127,7 +135,7 @@ class LevelUNet(keras.layers.Layer):
         return (*x_shape[:-1], self.out_channels)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("filters", "out_channels", "kernel_size", "rank", "padding")
+        names = ("filters", "out_channels", "kernel_size", "rank", "padding", "num_levels")
         constraint = keras.constraints.serialize(self.kernel_constraint)
         own = {name: getattr(self, name) for name in names} | {"kernel_constraint": constraint}
         return super().get_config() | own

@@ -21,6 +21,7 @@ KEPT = 8  # priors whose compiled functions stay for the next problem
 
 CHAINS = ("hmc", "langevin")
 METHODS = (*CHAINS, "guided", "predictor_corrector", "flow")
+FOR_ALL_DATA = (*CHAINS, "guided")  # the others solve equations that are linear in the image
 
 
 class Problem(NamedTuple):

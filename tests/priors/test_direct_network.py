@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.priors import direct
 from flowpm_ext.nn import UNet
 from priors import Denoiser
 
@@ -42,3 +43,12 @@ def test_a_network_of_one_noise_level_is_worse_elsewhere():
     # Where it was trained it is as good: the network is no straw man.
     assert 0.8 < ratio[OLD] < 1.2
     assert ratio[NEW] > 1.5
+
+
+def test_a_network_that_is_kept_is_not_trained_again(tmp_path):
+    mask, noise_std = np.ones((SIDE, SIDE), bool), np.full((SIDE, SIDE), 0.3, np.float32)
+    path, kappa = tmp_path / "direct.weights.h5", maps(32, 0)
+    shear = (maps(2, 1) + 1j * maps(2, 2)).astype(np.complex64)
+    first = direct.trained(kappa, mask, noise_std, 10, 1, path)(shear)
+    again = direct.trained(kappa, mask, noise_std, 10, 5, path)(shear)
+    np.testing.assert_allclose(again, first, atol=1e-6)

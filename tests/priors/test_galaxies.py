@@ -150,3 +150,10 @@ def test_pairs_have_the_same_flux():
 def test_messages(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("seed", [-1, 1, 2**40])
+def test_any_integer_is_a_seed_of_the_network(seed):
+    model = galaxy_denoiser(16, 1, seed, num_images=16, filters=(4,))
+    assert np.isfinite(model(galaxy_images(2, 16, seed), 1.0)).all()
+    assert np.isfinite(blend(seed, side=16, margin=4).data).all()

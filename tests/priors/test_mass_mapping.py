@@ -220,6 +220,7 @@ def test_pixel_size_may_carry_a_unit(survey):
         ({"prior": "sparse", "num_nulls": 1}, "`num_nulls` must be 0 or several"),
         ({"num_nulls": 4}, "`num_nulls` must be left out for the prior 'wiener'. Received: 4"),
         ({"prior": "ks", "num_nulls": 4}, "`num_nulls` must be left out for the prior 'ks'"),
+        ({"reduced_shear": True}, "`reduced_shear` must be left out for the prior 'wiener'"),
         ({"sampling": {"thin": 2}}, "`sampling` must be left out for the prior 'wiener'"),
         ({"prior": "sparse", "weights": (1,)}, "`weights` must be left out for the prior 'sparse'"),
         ({"nz": None}, "`nz` must be given for the prior 'wiener'"),

@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 
 import priors
+from priors.catalogue import ShearCatalogue
 from priors.operators import KaiserSquires
 from priors.reduced_shear import ReducedShearLikelihood
+from priors.sky_grid import SkyGrid
 
 SIDE = 16
 
@@ -79,10 +81,10 @@ def test_chains_of_weak_shear_draw_what_the_linear_posterior_holds():
     assert np.mean(found.std / exact.std(0)) == pytest.approx(1, abs=0.04)
 
 
-@pytest.mark.parametrize("method", ["guided", "flow", "predictor_corrector"])
+@pytest.mark.parametrize("method", ["flow", "predictor_corrector"])
 def test_samplers_that_need_linear_data_refuse_it(kappa, method):
     one = likelihood(KaiserSquires((SIDE, SIDE))(kappa))
-    message = "`method` must be one of 'hmc', 'langevin' for data that are not linear"
+    message = "`method` must be one of 'hmc', 'langevin', 'guided' for data not linear"
     with pytest.raises(ValueError, match=message):
         priors.sample_posterior(one, priors.GaussianScore(power()), method=method)
 
@@ -92,3 +94,43 @@ def test_wiener_filter_refuses_it_and_takes_its_linear_form(kappa):
     with pytest.raises(ValueError, match="`likelihood` must be linear"):
         priors.wiener_filter(one, power())
     assert np.isfinite(priors.wiener_filter(one.linearised(), power())).all()
+
+
+def clusters(side=32):
+    """Convergence of three massive clusters on a quiet field, of mean zero, and their places."""
+    rows, columns = np.mgrid[:side, :side]
+    places = [(9, 9), (22, 12), (16, 24)]
+    kappa = sum(0.5 * np.exp(-0.5 * ((rows - y) ** 2 + (columns - x) ** 2) / 4) for y, x in places)
+    kappa = kappa + 0.01 * np.random.default_rng(0).normal(size=kappa.shape)
+    return kappa - kappa.mean(), tuple(np.transpose(places))
+
+
+class ClusterPrior:
+    """A Gaussian prior of the spectrum of the clusters, in the place of a network."""
+
+    pixel_size_arcmin, multiple = 1.0, 1
+
+    def score(self, grid, nz, cosmo):
+        modes = np.abs(np.fft.fft2(clusters()[0])) ** 2 / np.prod(grid.shape)
+        return priors.GaussianScore(modes.astype(np.float32))
+
+
+def test_peaks_of_a_mass_map_are_less_biased_with_reduced_shear():
+    kappa, places = clusters()
+    grid = SkyGrid((150.0, 0.0), kappa.shape, 1.0)
+    rows, columns = (np.repeat(part.ravel(), 60) for part in np.indices(kappa.shape))
+    ra, dec = grid.sky_coordinates(rows, columns)
+    g = KaiserSquires(kappa.shape)(kappa).numpy() / (1 - kappa)
+    shapes = 0.05 * np.random.default_rng(1).normal(size=(len(ra), 2)) @ [1, 1j]
+    seen = g[rows, columns] + shapes
+    catalogue = ShearCatalogue(ra, dec, seen / grid.turn(ra), np.ones(len(ra)))
+    bias = {}
+    for reduced_shear in (False, True):
+        made = priors.mass_map(
+            catalogue, prior="learned", weights=ClusterPrior(), grid=grid, num_samples=48,
+            reduced_shear=reduced_shear,
+            sampling={"num_chains": 8, "num_warmup": 10, "num_leapfrog": 10},
+        )  # fmt: skip
+        bias[reduced_shear] = np.mean(made.kappa_e[places] - kappa[places])
+    # Measured: .058 and -.004, of .46.
+    assert abs(bias[True]) < 0.5 * bias[False], bias
