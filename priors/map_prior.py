@@ -18,7 +18,7 @@ from flowpm_ext.cosmology.redshift import RedshiftDistribution
 from priors.calibration import CalibratedDenoiser, Calibration, calibrated
 from priors.catalogue import Source
 from priors.denoiser import Denoiser
-from priors.map_spectrum import spectrum
+from priors.map_spectrum import power_of_modes, spectrum, without_window
 from priors.score import HybridScore
 from priors.sky_grid import SkyGrid
 from priors.theory_power import theory_power
@@ -38,7 +38,7 @@ class MapPrior(NamedTuple):
     denoiser: Denoiser
     pixel_size_arcmin: float
     ell: np.ndarray  # [num_bins], of the spectrum of the training maps
-    cl: np.ndarray  # [num_bins]
+    cl: np.ndarray  # [num_bins], without their window
     calibration: Calibration  # of the denoiser
     about: dict[str, Any]  # how the maps were made
 
@@ -61,12 +61,7 @@ class MapPrior(NamedTuple):
         Returns:
             Shape [ny, nx]; 0 for the mean.
         """
-        size = np.deg2rad(self.pixel_size_arcmin / 60)
-        ell = np.hypot(*np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, size) for n in shape),
-                                    indexing="ij"))  # fmt: skip
-        lowest = ell[ell > 0].min() if ell.any() else 1.0
-        log_cl = np.interp(np.log(np.maximum(ell, lowest)), np.log(self.ell), np.log(self.cl))
-        return np.where(ell > 0, np.exp(log_cl) / size**2, 0.0)
+        return power_of_modes(self.ell, self.cl, shape, self.pixel_size_arcmin)
 
     def score(
         self,
@@ -184,6 +179,7 @@ def train_prior(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
     verbose: int | str = 0,
+    progress: bool = False,
 ) -> MapPrior:
     """Train a denoiser of maps by denoising score matching.
 
@@ -199,6 +195,7 @@ def train_prior(
         callbacks: More of Keras.
         seed: Of weights, order, noise and turns.
         verbose: As for `fit`.
+        progress: Whether to show a progress bar of the calibration that follows.
 
     Returns:
         The prior.
@@ -217,7 +214,8 @@ def train_prior(
         maps.kappa.ndim == 3 and len(maps.kappa) > 2, "maps", rule, maps.kappa.shape, fix
     )
     # Before the long work, since maps may be too small for it.
-    known = spectrum(maps.kappa, maps.pixel_size_arcmin)
+    size, sides = maps.pixel_size_arcmin, maps.kappa.shape[1:]
+    ell, cl = spectrum(maps.kappa, size)
     if checkpoint is not None:
         _claim(pathlib.Path(checkpoint), {
             "maps": hashlib.sha256(maps.kappa.tobytes()).hexdigest(), "filters": list(filters),
@@ -247,13 +245,8 @@ def train_prior(
         "batch_size": batch_size, "learning_rate": learning_rate, "training_seed": seed,
         "loss": {name: [round(float(v), 5) for v in values] for name, values in history.items()},
     }  # fmt: skip
-    return MapPrior(
-        denoiser,
-        maps.pixel_size_arcmin,
-        *known,
-        calibrated(denoiser, maps.kappa, seed=fold(seed, 1)),
-        about,
-    )
+    calibration = calibrated(denoiser, maps.kappa, seed=fold(seed, 1), progress=progress)
+    return MapPrior(denoiser, size, ell, without_window(ell, cl, sides, size), calibration, about)
 
 
 def _claim(folder: pathlib.Path, plan: Mapping[str, Any]) -> None:

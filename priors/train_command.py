@@ -72,6 +72,7 @@ def run_train(options: argparse.Namespace) -> None:
             maps, filters=options.filters, num_steps=options.steps, batch_size=options.batch_size,
             learning_rate=options.learning_rate, validation=held_out,
             checkpoint=out / UNFINISHED, callbacks=[EpochBar()], seed=options.seed,
+            progress=True,
         )  # fmt: skip
         prior.save(out)
         prior_figure(prior, held_out if held_out is not None else maps.kappa).savefig(

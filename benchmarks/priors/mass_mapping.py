@@ -23,7 +23,6 @@ from benchmarks.provenance import commit
 from flowpm_ext.stats import peak_counts
 from priors.catalogue import read_shear_catalogue
 from priors.map_prior import MapPrior, load_prior
-from priors.map_spectrum import spectrum
 from priors.posterior_estimators import METHOD
 from priors.shear_map import bin_shear, survey_grid
 from priors.training_maps import read_maps
@@ -34,7 +33,7 @@ GALAXIES_PER_ARCMIN2, SIGMA_E = 72.0, 0.305  # where there is no catalogue
 THRESHOLDS = (3.0, 4.0, 5.0)  # of tails, in root mean squares of the truths
 PEAK_EDGES = (0.04, 0.06, 0.08, 0.12, 1.0)
 WIENER_DRAWS = 64
-ALL, PRIOR_DRAWS = 1_000_000, 256  # maps, and draws of the prior alone beside them
+ALL = 1_000_000  # maps
 HIGHEST = 0.99  # quantile of the posterior mean above which pixels are peaks
 
 
@@ -164,35 +163,9 @@ def simulated(
             for (name, where, level), (inside, total) in hits.items()
         },
         "truth": statistics(truths, rms),
-        "truth, scatter of the mean": _scatter([statistics(one[None], rms) for one in truths]),
+        "truth, scatter of the mean": scatter([statistics(one[None], rms) for one in truths]),
         "statistics of draws": {name: _average(found) for name, found in by_draw.items()},
         "chains": _average([{k: v for k, v in row.items() if "rmse" not in k} for row in rows]),
-    }  # fmt: skip
-
-
-def of_prior(
-    prior: MapPrior, maps: np.ndarray, num_draws: int, seed: int, method: str
-) -> dict[str, Any]:
-    """Draws of the prior beside maps held out, [num, side, side]."""
-    side = maps.shape[1]
-    power = prior.trained_power((side, side)).astype(np.float32)
-    score = priors.HybridScore(power, prior.estimator, power)
-    start = time.perf_counter()
-    found = priors.sample_prior(score, (side, side), num_draws, seed, method=method, progress=False)
-    seconds, rms = time.perf_counter() - start, float(maps.std())
-    ell, expected = spectrum(maps, prior.pixel_size_arcmin)
-    drawn = np.stack([spectrum(one[None], prior.pixel_size_arcmin)[1] for one in found.samples])
-    same = np.array_equal(ell.round(3), prior.ell.round(3))  # as many pixels as training maps
-    trained = (drawn.mean(axis=0) / prior.cl).round(4).tolist() if same else None
-    return {
-        "draws": num_draws, "maps": len(maps), "side": side,
-        "calls of the score": int(found.num_scores), "seconds": seconds,
-        "ell": ell.round(1).tolist(), "spectrum over that of maps":
-        (drawn.mean(axis=0) / expected).round(4).tolist(),
-        "spectrum over that of training maps": trained,
-        "error of it": (drawn.std(axis=0) / expected / np.sqrt(num_draws)).round(4).tolist(),
-        "truth": statistics(maps, rms), "drawn": statistics(found.samples, rms),
-        "truth, scatter of a map": _scatter([statistics(one[None], rms) for one in maps], False),
     }  # fmt: skip
 
 
@@ -210,7 +183,8 @@ def _average(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _scatter(rows: list[dict[str, float]], of_mean: bool = True) -> dict[str, float]:
+def scatter(rows: list[dict[str, float]], of_mean: bool = True) -> dict[str, float]:
+    """Standard deviation of each number, or of the mean of all rows."""
     root = np.sqrt(len(rows)) if of_mean else 1.0
     return {name: float(np.std([row[name] for row in rows], ddof=1) / root) for name in rows[0]}
 
@@ -218,7 +192,7 @@ def _scatter(rows: list[dict[str, float]], of_mean: bool = True) -> dict[str, fl
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    cases = ("simulated", "noisier", "elsewhere", "prior")
+    cases = ("simulated", "noisier", "elsewhere")
     parser.add_argument("--cases", nargs="+", choices=cases, default=list(cases))
     parser.add_argument("--held-out", required=True, help="maps that were not trained on")
     parser.add_argument("--prior", help="folder; default: the prior that comes with the package")
@@ -236,12 +210,6 @@ def main() -> None:
         "simulated": lambda: simulated(prior, truths, num, 1.0, False, seed, options.method),
         "noisier": lambda: simulated(prior, truths, num, 2.0, False, seed, options.method),
         "elsewhere": lambda: simulated(prior, truths, num, 1.0, True, seed, options.method),
-        "prior": lambda: {
-            str(side): of_prior(
-                prior, truths_of(options.held_out, ALL, side, seed), PRIOR_DRAWS, seed, "flow"
-            )
-            for side in (options.side, 2 * options.side)
-        },
     }
     tf.random.set_seed(seed)
     results = json.loads(options.output.read_text()) if options.output.exists() else {}

@@ -8,12 +8,13 @@ import pytest
 from astropy.io import fits
 
 import priors
+from benchmarks.priors import draws
 from flowpm_ext.cosmology import Planck18
 from flowpm_ext.cosmology.redshift import delta_nz
 from flowpm_ext.lensing import write_maps
 from priors.__main__ import main
 from priors.map_prior import NOISE, load_prior, train_prior
-from priors.map_spectrum import spectrum
+from priors.map_spectrum import spectrum, without_window
 from priors.sky_grid import SkyGrid
 from priors.theory_power import theory_power
 from priors.training_maps import TrainingMaps, read_maps, simulate_training_maps
@@ -84,6 +85,17 @@ def test_spectrum_of_white_noise_is_flat():
     assert np.all(np.diff(ell) > 0)
 
 
+def test_what_the_window_takes_of_the_lowest_modes_is_given_back():
+    """A Gaussian field of known power, without a mean: its window takes a fifth."""
+    prior, sides = priors.load_pretrained("cosmos"), (128, 128)
+    known = prior.trained_power(sides)
+    white = np.random.default_rng(0).normal(size=(1000, *sides)).astype(np.float32)
+    kappa = np.fft.ifft2(np.fft.fft2(white) * np.sqrt(known)).real.astype(np.float32)
+    ell, cl = spectrum(kappa, 1.0)
+    assert cl[0] < 0.85 * prior.cl[0]
+    np.testing.assert_allclose(without_window(ell, cl, sides, 1.0) / prior.cl, 1, atol=0.07)
+
+
 @pytest.mark.parametrize("sides", [(8, 8), (10, 10), (14, 14), (22, 22), (8, 24), (24, 20)])
 def test_spectrum_of_any_map_has_bins_with_modes(sides):
     kappa = np.random.default_rng(0).normal(size=(100, *sides)).astype(np.float32)
@@ -122,7 +134,9 @@ def test_prior_knows_its_maps(folder, prior, tmp_path):
     assert prior.denoiser.sigma_max == pytest.approx(NOISE[1] * rms)
     power = prior.trained_power((32, 32))
     assert power[0, 0] == 0
-    # The window and the bins take some of it; another size of the map leaves it as it is.
+    ell, cl = spectrum(maps, PIXEL)
+    np.testing.assert_allclose(prior.cl, without_window(ell, cl, (32, 32), PIXEL), rtol=1e-6)
+    # Bins take some of it; another size of the map leaves it as it is.
     assert power.mean() == pytest.approx(rms**2, rel=0.3)
     assert prior.trained_power((64, 32)).mean() == pytest.approx(power.mean(), rel=0.15)
     prior.save(tmp_path)
@@ -132,6 +146,27 @@ def test_prior_knows_its_maps(folder, prior, tmp_path):
         score = one.score(grid())
         np.testing.assert_array_equal(score(x, 0.01), prior.score(grid())(x, 0.01))
     assert again.about["num_steps"] == prior.about["num_steps"]
+
+
+def test_draws_are_compared_with_maps(folder, prior, tmp_path, capsys, monkeypatch):
+    prior.save(tmp_path)
+    output = tmp_path / "draws.json"
+    words = ["draws", "--maps", str(folder), "--prior", str(tmp_path), "--num-draws", "8"]
+    monkeypatch.setattr("sys.argv", [*words, "--sides", "32", "16", "--output", str(output)])
+    draws.main()
+    found = json.loads(output.read_text())
+    assert list(found) == ["32", "16"] and found["32"]["seed"] == 1
+    one = found["32"]
+    assert one["maps"] == {"draws": 8, "training.h5": 24, "held_out.h5": 12}
+    powers, ell = one["power over that of training maps"], np.array(one["ell"])
+    assert {len(values) for values in powers.values()} == {len(ell)}
+    held_out = [spectrum(read_maps(folder / name).kappa, PIXEL)[1]
+                for name in ("held_out.h5", "training.h5")]  # fmt: skip
+    np.testing.assert_allclose(powers["held out"], held_out[0] / held_out[1], atol=1e-3)
+    off = np.array(powers["draws"])[ell > 500] - 1
+    assert one["bins that keep to it"] == np.sum(np.abs(off) <= 0.03)
+    assert abs(one["farthest bin"]) == pytest.approx(np.abs(off).max(), abs=1e-4)
+    assert f"in {one['bins that keep to it']} of {len(off)} bins" in capsys.readouterr().out
 
 
 def test_theory_takes_the_place_of_the_spectrum(prior):
