@@ -22,8 +22,8 @@ def seeded_layers(seed: int) -> Iterator[None]:
     Args:
         seed: An integer from 0 to 2**32 - 1.
 
-    Yields:
-        Nothing.
+    Returns:
+        A context for `with`.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seed)
