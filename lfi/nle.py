@@ -123,7 +123,8 @@ class NLE(Estimator):
             rule = f"have {self.num_parameters} parameters"
             checks.require(num == self.num_parameters, "prior", rule, num)
             mine, theirs = (getattr(one, "names", None) for one in (self.prior, prior))
-            if mine is not None and theirs is not None:
+            unnamed = [f"theta_{i}" for i in range(num)]
+            if mine is not None and theirs is not None and list(theirs) != unnamed:
                 rule = f"name parameters as simulations did, {list(mine)}"
                 checks.require(list(mine) == list(theirs), "prior", rule, list(theirs))
             drawn = prior.sample(NUM_PROBES, seed=stateless_seed(0))

@@ -95,6 +95,7 @@ def test_a_prior_beyond_that_of_simulations_is_refused():
         nle.posterior([0.0], prior=outer)
     with pytest.raises(ValueError, match="`prior` must name parameters as simulations did"):
         nle.posterior([0.0], prior=lfi.BoxPrior([-1], [1], names=["another"]))
+    nle.posterior([0.0], prior=lfi.BoxPrior([-0.5], [1]))  # names nothing
     before = nle.posterior([0.0])
     expected = before.log_prob(theta[:5])
     nle.fit(epochs=3, verbose=0)

@@ -87,7 +87,7 @@ def test_ensemble_is_the_weighted_mixture_of_its_members():
     members = [MixtureDensity(2, 2, 1, low=prior.low, high=prior.high) for _ in range(2)]
     estimator = lfi.NPE(prior, members).append_simulations(theta, x).fit(epochs=3, verbose=0)
     ensemble = estimator.ensemble
-    each = np.stack([np.exp(member.log_prob(theta, x)) for member in members])
+    each = np.stack([np.exp(member.log_prob(theta, x)) for member in ensemble.members])
     expected = np.log(ensemble.weights @ each)
     np.testing.assert_allclose(ensemble.log_prob(theta, x), expected, rtol=1e-4)
     ensemble.weights = np.array([1.0, 0.0])
