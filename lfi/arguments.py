@@ -46,6 +46,19 @@ def checked_names(names: Sequence[str] | None, num: int, default: str = "x") -> 
     return names
 
 
+def are_names_of(names: Sequence[str], known: Sequence[str]) -> bool:
+    """Whether names are the known ones in their order, or numbered ones, which say nothing.
+
+    Args:
+        names: What was received.
+        known: Names of the parameters.
+
+    Returns:
+        Whether they are.
+    """
+    return list(names) in (list(known), checked_names(None, len(known), "theta"))
+
+
 def paired(theta: TensorLike, x_obs: np.ndarray, is_one: bool) -> tuple[np.ndarray, tuple]:
     """Parameters whose posterior density is asked for, after checks.
 

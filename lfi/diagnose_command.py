@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from flowpm_ext.core import checks
 from lfi import dataset, plot
-from lfi.arguments import checked_names
+from lfi.arguments import are_names_of
 from lfi.commands import require_new
 from lfi.dataset import Simulations
 from lfi.diagnostics import expected_coverage, sbc_ranks, sbc_test, tarp_coverage
@@ -94,8 +94,7 @@ def _held_out(estimator: Estimator, data: Simulations, num: int) -> Simulations:
     checks.require(len(data.x) >= 40, "data", "hold at least 40 simulations", len(data.x))
     estimator.checked_observation(data.x)
     names = list(estimator.prior.names)
-    known_names = names, checked_names(None, len(data.names), "theta")  # given, or none
-    checks.require(list(data.names) in known_names, "names", f"be {names}", data.names)
+    checks.require(are_names_of(data.names, names), "names", f"be {names}", data.names)
     shape = estimator.theta.shape[1:]
     fits = data.theta.shape[1:] == shape
     checks.require(fits, "theta", f"have shape [num, {shape[0]}]", data.theta.shape)

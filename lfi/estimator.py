@@ -69,7 +69,8 @@ class Estimator:
         checks.require(enough, "num_members", f"be at least {len(density)}, for all names of "
                        "`density`", num_members)  # fmt: skip
         self.num_parameters = check_prior(prior)
-        self.prior, self.density, self.num_members = prior, density, num_members
+        self.prior, self.density = prior, density
+        self.num_members = len(density) if any(is_made) else num_members
         self.seed, self.options = seed, options
         self.theta: np.ndarray | None = None
         self.x: np.ndarray | None = None
@@ -149,14 +150,12 @@ class Estimator:
         rule = "be given by `append_simulations` first"
         checks.require(self.theta is not None, "theta", rule, None)
         context, y = self._pairs()
-        num = len(self.density)
         if isinstance(self.density[0], str):
             fix = "Compress maps first, or give untrained densities with an `embedding`."
             received = f"data of shape {_shown(self.x.shape)}"
             is_flat = self.x.ndim == 2 or (self.embeds_data and "embedding" in self.options)
             checks.require(is_flat, "x", "be vectors", received, fix)
-            num = self.num_members
-        members = [self._member(context, y, number) for number in range(num)]
+        members = [self._member(context, y, number) for number in range(self.num_members)]
         ensemble = Ensemble(members).fit(
             context, y, epochs, batch_size, validation_split,
             callbacks=callbacks, seed=self.seed, verbose=verbose,

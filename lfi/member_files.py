@@ -38,13 +38,10 @@ class MemberFiles:
             mark.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         self._marks = []
         for member in members:
-            # Names of Keras count on, whatever they are names of.
-            config = {name: x for name, x in member.get_config().items() if name != "name"}
-            of_member = mark.copy()
-            embedding, weights = config.pop("embedding", None), member.get_weights()
-            of_member.update(repr([type(member).__name__, _nameless(embedding),
-                                   sorted(config.items())]).encode())  # fmt: skip
-            for weight in weights if embedding else ():
+            of_member, config = mark.copy(), _nameless(member.get_config())
+            of_member.update(repr([type(member).__name__, sorted(config.items())]).encode())
+            # An embedding may have learned before.
+            for weight in member.get_weights() if config.get("embedding") else ():
                 of_member.update(np.ascontiguousarray(weight).tobytes())
             self._marks.append(of_member.hexdigest())
 
@@ -90,7 +87,7 @@ class MemberFiles:
 
 
 def _nameless(config: Any) -> Any:
-    """A configuration of Keras without the names it makes up."""
+    """A configuration of Keras without the names it makes up, which count on."""
     if isinstance(config, dict):
         left_out = ("name", "registered_name", "build_config", "compile_config")
         return {key: _nameless(value) for key, value in config.items() if key not in left_out}

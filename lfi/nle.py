@@ -11,13 +11,13 @@ from scipy.stats import ks_2samp
 from flowpm_ext.core import checks
 from flowpm_ext.core.seeds import stateless_seed
 from flowpm_ext.core.types import TensorLike
-from lfi.arguments import paired
+from lfi.arguments import are_names_of, paired
 from lfi.density import ConditionalDensity
 from lfi.ensemble import Ensemble
 from lfi.estimator import Estimator
 from lfi.mcmc import APART_R_HAT, Draws, PosteriorSampler
 from lfi.named import NamedPosterior
-from lfi.prior import check_prior
+from lfi.prior import check_prior, parameter_names
 
 NUM_PROBES = 1000  # draws of another prior that must lie in that of the simulations
 FEW_POINTS = 50  # of a population
@@ -122,11 +122,9 @@ class NLE(Estimator):
             num = check_prior(prior)
             rule = f"have {self.num_parameters} parameters"
             checks.require(num == self.num_parameters, "prior", rule, num)
-            mine, theirs = (getattr(one, "names", None) for one in (self.prior, prior))
-            unnamed = [f"theta_{i}" for i in range(num)]
-            if mine is not None and theirs is not None and list(theirs) != unnamed:
-                rule = f"name parameters as simulations did, {list(mine)}"
-                checks.require(list(mine) == list(theirs), "prior", rule, list(theirs))
+            mine, theirs = getattr(self.prior, "names", None), parameter_names(prior, num)
+            rule = f"name parameters as simulations did, {mine}"
+            checks.require(mine is None or are_names_of(theirs, mine), "prior", rule, theirs)
             drawn = prior.sample(NUM_PROBES, seed=stateless_seed(0))
             beyond = int(np.sum(~np.isfinite(self.prior.log_prob(drawn))))
             received = f"{beyond} of {NUM_PROBES} draws beyond"
@@ -137,11 +135,7 @@ class NLE(Estimator):
 
     def _about_failures(self, theta: np.ndarray, whole: np.ndarray) -> str:
         pairs = zip(theta[whole].T, theta[~whole].T, strict=True)
-        is_by_chance = all(
-            min(len(one), len(other)) == 0 or ks_2samp(one, other).pvalue > BY_CHANCE
-            for one, other in pairs
-        )
-        if is_by_chance:
+        if not whole.any() or all(ks_2samp(*pair).pvalue > BY_CHANCE for pair in pairs):
             return ""
         return (
             " They fail more often for some parameters than for others, and the posterior of "

@@ -26,11 +26,7 @@ from priors.posterior_estimators import METHOD
 from priors.training_maps import HELD_OUT, TRAINING, read_maps
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "direct.json"
-# Noise over that of the training, and whether the mask is another one.
-SETTINGS = {
-    "simulated": (1.0, False), "noisier": (2.0, False), "elsewhere": (1.0, True),
-    "noisier elsewhere": (2.0, True),
-}  # fmt: skip
+SETTINGS = mass_mapping.CASES | {"noisier elsewhere": (2.0, True)}
 NUM_DRAWS = 100
 BATCH = 16
 

@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,8 @@ THRESHOLDS = (3.0, 4.0, 5.0)  # of tails, in root mean squares of the truths
 PEAK_EDGES = (0.04, 0.06, 0.08, 0.12, 1.0)
 WIENER_DRAWS = 64
 ALL = 1_000_000  # maps
+# Noise over that of the survey, and whether the mask is another one.
+CASES = {"simulated": (1.0, False), "noisier": (2.0, False), "elsewhere": (1.0, True)}
 HIGHEST = 0.99  # quantile of the posterior mean above which pixels are peaks
 
 
@@ -192,8 +193,7 @@ def scatter(rows: list[dict[str, float]], of_mean: bool = True) -> dict[str, flo
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    cases = ("simulated", "noisier", "elsewhere")
-    parser.add_argument("--cases", nargs="+", choices=cases, default=list(cases))
+    parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES))
     parser.add_argument("--held-out", required=True, help="maps that were not trained on")
     parser.add_argument("--prior", help="folder; default: the prior that comes with the package")
     parser.add_argument("--method", default=METHOD["method"], help="of `sample_posterior`")
@@ -205,17 +205,13 @@ def main() -> None:
     options = parser.parse_args()
     prior = load_prior(options.prior) if options.prior else priors.load_pretrained()
     truths = truths_of(options.held_out, options.num_maps, options.side, options.seed)
-    seed, num = options.seed, options.num_draws
-    runs: dict[str, Callable[[], dict[str, Any]]] = {
-        "simulated": lambda: simulated(prior, truths, num, 1.0, False, seed, options.method),
-        "noisier": lambda: simulated(prior, truths, num, 2.0, False, seed, options.method),
-        "elsewhere": lambda: simulated(prior, truths, num, 1.0, True, seed, options.method),
-    }
+    seed = options.seed
     tf.random.set_seed(seed)
     results = json.loads(options.output.read_text()) if options.output.exists() else {}
     for case in options.cases:
         about = {"commit": commit(), "seed": seed, "time": time.strftime("%Y-%m-%d %H:%M")}
-        results[case] = runs[case]() | about
+        found = simulated(prior, truths, options.num_draws, *CASES[case], seed, options.method)
+        results[case] = found | about
         print(f"{case}: {json.dumps(results[case], indent=1)}", flush=True)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(results, indent=1) + "\n")
